@@ -1,0 +1,402 @@
+"""Which sheet runs next, over all jobs: pure, exact about limits, O(log n) per decision.
+
+Registered jobs bring their sheets as a `SheetGraph`. A sheet whose dependencies are done enters the
+lane of its job and instrument, where the longest remaining path goes first. Among the lanes that may
+start, the job with the least virtual time wins: shares are kept over the jobs that could run
+something, and no slot stays empty while one could. A job that could not run earns one turn at the
+most, since its time is lifted to the clock (the time of the last start) when it is served.
+
+Instruments are few, so each decision looks once at each of them; everything that grows with jobs or
+sheets is a heap, and entries that became untrue are dropped when they reach the top. The dependents
+of one sheet are released in portions, so that a fan-out of 50,000 does not stop the loop.
+
+A slot is taken at the start and given back by `report` alone: whoever reports knows that the
+processes are gone. A job registered again has a new generation; its earlier sheets keep their slots
+until they are reported, and the same sheet does not start while its earlier self still runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from heapq import heappop, heapreplace
+from itertools import chain, count
+
+from marianne_core.decide.dispatch import Blocked, Dispatch, SheetEnd
+from marianne_core.decide.graph import (
+    DEAD,
+    DELAYED,
+    DONE,
+    READY,
+    RUNNING,
+    WAITING,
+    Node,
+    SheetGraph,
+)
+from marianne_core.decide.instruments import Instruments, name_of
+from marianne_core.decide.lanes import Job, Lane, LaneEntry, Park, Pool
+from marianne_core.decide.lookahead import likely
+from marianne_core.decide.messages import Limits, RunPolicy, SheetTask
+from marianne_core.decide.releasing import Releases
+from marianne_core.model.waits import Wait, WaitReason
+
+
+@dataclass(frozen=True, slots=True)
+class _Ticket:
+    """A taken slot."""
+
+    job: Job
+    pool: Pool
+
+
+class Scheduler:
+    """All jobs, all slots, one decision at a time. Times never go back between calls."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._instruments = Instruments(limits or Limits())
+        self._releases = Releases(self._instruments)
+        self._jobs: dict[Hashable, Job] = {}
+        self._tickets: dict[tuple[Hashable, int], _Ticket] = {}
+        self._generation = count(1)
+        self._clock = 0.0
+        """Virtual time of the last start."""
+        self._wait: Wait | None = None
+
+    # --- state ----------------------------------------------------------------------------------
+
+    @property
+    def limits(self) -> Limits:
+        return self._instruments.limits
+
+    @property
+    def active(self) -> int:
+        """Taken slots, those of earlier registrations included."""
+        return len(self._tickets)
+
+    @property
+    def queued(self) -> int:
+        """Sheets whose dependencies are done and that do not run yet.
+
+        Of a fan-out of thousands, those that were not looked at yet are missing for a moment.
+        """
+        return self._releases.queued
+
+    @property
+    def jobs(self) -> Iterable[Hashable]:
+        """Registered jobs, in order of registration."""
+        return self._jobs.keys()
+
+    def running_of(self, job: Hashable) -> int:
+        """Sheets of the job's present registration that run."""
+        return self._jobs[job].running if job in self._jobs else 0
+
+    def queued_of(self, job: Hashable) -> int:
+        """Sheets of the job whose dependencies are done and that do not run yet."""
+        return self._jobs[job].queued if job in self._jobs else 0
+
+    def waits(self, job: Hashable, num: int) -> bool:
+        """The sheet is registered, and neither runs nor is over."""
+        entry = self._jobs.get(job)
+        node = entry.graph.nodes.get(num) if entry is not None else None
+        return node is not None and node.state in (WAITING, READY, DELAYED)
+
+    def task_of(self, job: Hashable, num: int) -> SheetTask:
+        """The sheet as it was registered. Raises KeyError for an unknown one."""
+        return self._jobs[job].graph.nodes[num].task
+
+    # --- jobs -----------------------------------------------------------------------------------
+
+    def register(
+        self,
+        job: Hashable,
+        sheets: SheetGraph | Iterable[SheetTask],
+        *,
+        now: float,
+        policy: RunPolicy | None = None,
+        completed: Iterable[int] = (),
+        failed: Iterable[int] = (),
+        running: Iterable[int] = (),
+        not_before: Mapping[int, float] | None = None,
+        wait: Wait | None = None,
+    ) -> list[Blocked]:
+        """Add a job, or put a new registration in the place of an earlier one.
+
+        `completed` sheets count as done; `failed` ones block their dependents, which are returned;
+        `running` ones are alive and take their slots at once (above the limits, if need be);
+        `not_before` has times for sheets that wait for a retry; `wait` registers the job paused.
+        A graph must not be used twice. Raises ValueError as `SheetGraph` does, and KeyError for a
+        number that is not in the graph; nothing is changed then.
+        """
+        graph = sheets if isinstance(sheets, SheetGraph) else SheetGraph(sheets)
+        done_nodes = [graph.nodes[num] for num in completed]
+        failed_nodes = [graph.nodes[num] for num in failed]
+        running_nodes = [graph.nodes[num] for num in running]
+        self.deregister(job)
+        entry = Job(job, next(self._generation), graph, policy or RunPolicy(), now)
+        entry.vt = self._clock
+        entry.wait = wait
+        entry.delayed.update(not_before or {})
+        self._jobs[job] = entry
+        for node in running_nodes:
+            self._adopt(entry, node)
+        for key, num in self._tickets:
+            if key == job and num in graph.nodes and graph.nodes[num].state == WAITING:
+                graph.nodes[num].waiting += 1  # its earlier self is one more gate
+        for node in done_nodes:
+            for gate in graph.finish(node):
+                for waiter in gate.waiters:
+                    waiter.waiting -= 1
+        blocked: list[Blocked] = []
+        for node in failed_nodes:
+            if node.state != DEAD:
+                blocked += _fail(graph, node)
+        self._releases.open(entry, _free_from_the_start(graph), now)
+        return blocked
+
+    def deregister(self, job: Hashable) -> None:
+        """Forget a job. Slots of sheets that still run stay taken until they are reported."""
+        entry = self._jobs.pop(job, None)
+        if entry is not None:
+            entry.gone = True
+            self._releases.drop(entry)
+
+    def withdraw(self, job: Hashable) -> list[int]:
+        """Start nothing more of a job; the sheets that will not run. Running ones go on."""
+        entry = self._jobs.get(job)
+        if entry is None:
+            return []
+        dropped = []
+        for num, node in entry.graph.nodes.items():
+            if node.state in (WAITING, READY, DELAYED):
+                node.state = DEAD
+                dropped.append(num)
+        self._releases.drop(entry)
+        return dropped
+
+    def hold_job(self, job: Hashable, wait: Wait | None, now: float) -> None:
+        """Pause a job with a reason, or let it go on with None. Unknown jobs are ignored."""
+        entry = self._jobs.get(job)
+        if entry is not None:
+            entry.wait = wait
+            self._releases.relist(entry, now)
+
+    # --- limits ---------------------------------------------------------------------------------
+
+    def hold(self, wait: Wait | None) -> None:
+        """Start nothing at all, with a reason, or go on with None."""
+        self._wait = wait
+
+    def set_limits(self, limits: Limits) -> None:
+        """Use other limits from now on; what runs above them goes on."""
+        self._instruments.set_limits(limits)
+
+    def park(
+        self,
+        instrument: str,
+        until: float | None,
+        *,
+        model: str | None = None,
+        reason: WaitReason = WaitReason.RATE_LIMIT,
+    ) -> None:
+        """Start nothing on an instrument (or one model of it) until a time, or until `unpark`."""
+        self._releases.park((instrument, model), Park(reason, until))
+
+    def unpark(self, instrument: str | None = None, model: str | None = None) -> None:
+        """Lift what `park` set for the same instrument and model; None lifts everything."""
+        self._instruments.unpark(None if instrument is None else (instrument, model))
+
+    # --- decisions ------------------------------------------------------------------------------
+
+    def next(self, now: float) -> Dispatch | None:
+        """Take a slot for the next sheet, or None when nothing may start at this time."""
+        lane = self._choose(now)
+        if lane is None:
+            return None
+        job, pool = lane.job, lane.pool
+        num = heappop(lane.heap)[2]
+        job.queued -= 1
+        self._releases.queued -= 1
+        start = max(job.vt, self._clock)
+        self._clock = start
+        job.vt = start + 1.0 / job.weight
+        if lane.heap:
+            heapreplace(pool.heap, (job.vt, job.age, pool.heap[0][2], lane))
+        else:
+            heappop(pool.heap)
+            lane.listed = False
+        self._seat(job, job.graph.nodes[num], pool)
+        if job.policy.stagger > 0:
+            self._releases.delay_job(job, now + job.policy.stagger, pacing=False)
+        return Dispatch(job.key, num, job.generation)
+
+    def candidate(self, now: float) -> Dispatch | None:
+        """What `next` would answer at this time, without taking it."""
+        lane = self._choose(now)
+        if lane is None:
+            return None
+        return Dispatch(lane.job.key, lane.heap[0][2], lane.job.generation)
+
+    def next_wake(self) -> float | None:
+        """When `next` may answer differently although nothing is reported; None = never."""
+        return self._releases.next_wake()
+
+    def report(
+        self,
+        job: Hashable,
+        num: int,
+        end: SheetEnd,
+        now: float,
+        *,
+        not_before: float | None = None,
+        generation: int | None = None,
+    ) -> list[Blocked]:
+        """Give back a sheet's slot and say how it stands; the sheets that are blocked by it.
+
+        A sheet that does not run is ignored, and so is a `generation` that is not the slot's. The
+        report of a sheet of an earlier registration gives back the slot and does nothing else.
+        """
+        ticket = self._tickets.get((job, num))
+        if ticket is None or generation not in (None, ticket.job.generation):
+            return []
+        self._leave(num, ticket)
+        entry = ticket.job
+        if entry.gone:
+            self._release_successor(job, num, now)
+            return []
+        pause = entry.policy.pause_between
+        if pause > 0 and not entry.running and end is not SheetEnd.SKIPPED:
+            self._releases.delay_job(entry, now + pause, pacing=True)
+        node = entry.graph.nodes[num]
+        blocked: list[Blocked] = []
+        if end is SheetEnd.FAILED:
+            blocked = _fail(entry.graph, node)
+        elif end is SheetEnd.RETRY:
+            blocked = self._again(entry, node, now, not_before)
+        else:
+            gates = entry.graph.finish(node)
+            if gates:
+                waiters = chain.from_iterable(gate.waiters for gate in gates)
+                self._releases.open(entry, waiters, now)
+        self._releases.relist(entry, now)
+        return blocked
+
+    def peek(self, n: int) -> list[Dispatch]:
+        """The next `n` sheets that are likely to start, in order, without taking them.
+
+        Limits and times are not looked at: these are the sheets to prepare for.
+        """
+        if self._wait is not None:
+            return []
+        busy = {id(ticket.job): ticket.job for ticket in self._tickets.values()}
+        found = likely(self._instruments.pools(), busy.values(), n)
+        return [Dispatch(job.key, num, job.generation) for job, num in found]
+
+    def wait_of(self, job: Hashable, num: int, now: float) -> Wait | None:
+        """Why a sheet does not run now; None when it runs, is over, or is unknown."""
+        entry = self._jobs.get(job)
+        node = entry.graph.nodes.get(num) if entry is not None else None
+        if entry is None or node is None or node.state in (RUNNING, DONE, DEAD):
+            return None
+        missing = entry.graph.first_missing(node)
+        if missing is not None:
+            return Wait(WaitReason.DEPENDENCY, None, f"sheet {missing}")
+        if entry.wait is not None:
+            return entry.wait
+        if self._wait is not None:
+            return self._wait
+        if (job, num) in self._tickets:
+            return Wait(WaitReason.DEPENDENCY, None, f"the earlier attempt of sheet {num}")
+        until = entry.delayed.get(num)
+        if until is not None and until > now:
+            return Wait(WaitReason.RETRY, until, "a failed attempt")
+        return self._wait_for_slot(entry, node.task, now)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _wait_for_slot(self, entry: Job, task: SheetTask, now: float) -> Wait | None:
+        pool = self._instruments.pool_of(task)
+        meter, most = pool.meter, self.limits.max_concurrent_sheets
+        if pool.park is not None:
+            return Wait(pool.park.reason, pool.park.until, name_of(pool.key))
+        if entry.not_before > now:
+            reason = WaitReason.PACING if entry.pacing else WaitReason.STAGGER
+            return Wait(reason, entry.not_before)
+        if entry.running >= entry.policy.max_concurrent:
+            return Wait(WaitReason.JOB_SLOT, None, str(entry.policy.max_concurrent))
+        if not meter.free:
+            taken = f"{meter.name} ({meter.running} of {meter.limit})"
+            return Wait(WaitReason.INSTRUMENT_SLOT, None, taken)
+        if self.active >= most:
+            return Wait(WaitReason.SLOT, None, f"{self.active} of {most}")
+        return None
+
+    def _choose(self, now: float) -> Lane | None:
+        """The lane whose turn it is; it is the first of its pool's heap, its sheet that of its own."""
+        releases = self._releases
+        releases.advance(now)
+        if releases.pending:
+            releases.open_some(now)
+        if self._wait is not None or self.active >= self.limits.max_concurrent_sheets:
+            return None
+        while True:
+            best: LaneEntry | None = None
+            for pool in self._instruments.pools():
+                if pool.heap and pool.park is None and pool.meter.free:
+                    entry = pool.top(now)
+                    if entry is not None and (best is None or entry < best):
+                        best = entry
+            if best is not None:
+                return best[3]
+            if not releases.pending:
+                return None
+            releases.open_some(now)
+
+    def _again(self, job: Job, node: Node, now: float, not_before: float | None) -> list[Blocked]:
+        node.state = WAITING
+        if not_before is not None and not_before > now:
+            job.delayed[node.task.num] = not_before
+        if node.waiting <= 0:
+            self._releases.make_ready(job, node, now)
+            return []
+        # A sheet that it depends on was opened again while it ran; it may have failed by now.
+        root = job.graph.broken_by(node)
+        if root is None:
+            return []
+        return [Blocked(node.task.num, root), *_fail(job.graph, node, root)]
+
+    def _seat(self, job: Job, node: Node, pool: Pool) -> None:
+        node.state = RUNNING
+        self._tickets[job.key, node.task.num] = _Ticket(job, pool)
+        job.running += 1
+        pool.running += 1
+        pool.meter.running += 1
+
+    def _leave(self, num: int, ticket: _Ticket) -> None:
+        del self._tickets[ticket.job.key, num]
+        ticket.job.running -= 1
+        ticket.pool.running -= 1
+        ticket.pool.meter.running -= 1
+
+    def _adopt(self, job: Job, node: Node) -> None:
+        """Seat a living sheet, in the place of its earlier registration if it has one."""
+        ticket = self._tickets.get((job.key, node.task.num))
+        if ticket is not None:
+            self._leave(node.task.num, ticket)
+        self._seat(job, node, self._instruments.pool_of(node.task))
+
+    def _release_successor(self, job: Hashable, num: int, now: float) -> None:
+        """The same sheet of the present registration waited for its earlier self."""
+        entry = self._jobs.get(job)
+        node = entry.graph.nodes.get(num) if entry is not None else None
+        if entry is not None and node is not None:
+            self._releases.open(entry, iter((node,)), now)
+
+
+def _fail(graph: SheetGraph, node: Node, root: int | None = None) -> list[Blocked]:
+    by = node.task.num if root is None else root
+    return [Blocked(dead.task.num, by) for dead in graph.fail(node, by)]
+
+
+def _free_from_the_start(graph: SheetGraph) -> Iterator[Node]:
+    """The sheets that wait for nothing; looked for when asked, so a long score starts at once."""
+    return (n for n in graph.nodes.values() if n.waiting == 0 and n.state == WAITING)

@@ -1,0 +1,3 @@
+"""Words that every room shares: states, waits, outcomes, events, errors."""
+
+from __future__ import annotations

@@ -1,0 +1,28 @@
+"""Names of runs: `job`, or `job#3` for its third run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from marianne_core.model.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class JobRef:
+    """What a person types to name a job: its id, and the number of a run or None for the newest."""
+
+    job_id: str
+    run: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> JobRef:
+        """Read `job` or `job#3`. Raises InputError when it is neither."""
+        name, sep, number = text.partition("#")
+        if not name or (sep and not number.isdecimal()) or (sep and int(number) < 1):
+            raise InputError(
+                f"{text!r} does not name a job", hint="write JOB or JOB#RUN, for example hello#2"
+            )
+        return cls(name, int(number) if sep else None)
+
+    def __str__(self) -> str:
+        return self.job_id if self.run is None else f"{self.job_id}#{self.run}"

@@ -1,0 +1,236 @@
+"""Checks of a score that need its plan: templates, graph, conditions, names, files it refers to."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from marianne_core.config.load import Score
+from marianne_core.config.score.sheet import InjectionItem
+from marianne_core.model.problem import Problem, Severity
+from marianne_core.plan.build import draft
+from marianne_core.plan.injection import item_path
+from marianne_core.plan.instruments import Profiles
+from marianne_core.plan.placeholders import PlaceholderError, expand_known, expand_path
+from marianne_core.plan.rehearsal import rehearse
+from marianne_core.plan.sheets import Plan
+from marianne_core.plan.templates import TemplateProblem, compile_template
+from marianne_core.plan.variables import TEMPLATE_NAMES, rule_variables, template_variables
+from marianne_core.plan.where import Place, Places
+
+
+def check_plan(
+    score: Score,
+    profiles: Profiles,
+    *,
+    workspace: Path | None = None,
+    variables: Mapping[str, Any] | None = None,
+    thinking_method: str | None = None,
+) -> list[Problem]:
+    """Plan a score, render its sheets, and return everything found, in the order of the file.
+
+    Takes what `build_plan` takes. A score without an ERROR here can be planned, and no sheet fails
+    for a reason that could have been known.
+    """
+    places = Places(score)
+    plan, problems = draft(
+        score, profiles, workspace=workspace, variables=variables, thinking_method=thinking_method
+    )
+    problems += _small_templates(score, places)
+    if plan is not None:
+        problems += _shadowed(plan, places)
+        problems += _numbers(plan, places)
+        problems += _unused_context(plan, places)
+        problems += _injected_files(plan, places)
+        problems += _command_files(plan, places)
+        problems += rehearse(plan, places)
+    order = {severity: place for place, severity in enumerate(Severity)}
+    return sorted(problems, key=lambda p: (p.line or 0, order[p.severity]))
+
+
+def _small_templates(score: Score, places: Places) -> list[Problem]:
+    """Syntax of templates besides the prompt's: paths that are injected or captured, directives."""
+    config = score.config
+    written: list[tuple[Place, str]] = []
+    for path, item in _all_items(score):
+        written.append((path, item.file or item.directory or ""))
+    if config.cross_sheet is not None:
+        for index, pattern in enumerate(config.cross_sheet.capture_files):
+            written.append((("cross_sheet", "capture_files", index), pattern))
+    for index, text in enumerate(config.prompt.prompt_extensions):
+        written.append((("prompt", "prompt_extensions", index), text))
+    for num, texts in config.sheet.prompt_extensions.items():
+        for index, text in enumerate(texts):
+            written.append((("sheet", "prompt_extensions", num, index), text))
+    problems = []
+    for place, text in written:
+        try:
+            compile_template(text, places.origin(place, "text"))
+        except TemplateProblem as error:
+            problems.append(error.problem())
+    return problems
+
+
+def _all_items(score: Score) -> Iterator[tuple[Place, InjectionItem]]:
+    sheet = score.config.sheet
+    for index, item in enumerate(sheet.prelude):
+        yield ("sheet", "prelude", index), item
+    for num, items in sheet.cadenzas.items():
+        for index, item in enumerate(items):
+            yield ("sheet", "cadenzas", num, index), item
+
+
+def _shadowed(plan: Plan, places: Places) -> list[Problem]:
+    return [
+        places.problem(
+            Severity.WARNING,
+            "V208",
+            f"the variable {name!r} hides the built-in one in templates",
+            ("prompt", "variables", name),
+            hint="give it another name; conditions and paths still see the built-in",
+        )
+        for name in sorted(TEMPLATE_NAMES & plan.variables.keys())
+    ]
+
+
+def _numbers(plan: Plan, places: Places) -> list[Problem]:
+    """Settings for sheets and movements that do not exist."""
+    sheet, total = plan.config.sheet, plan.total_sheets
+    problems = []
+    tables: dict[str, Mapping[int, object]] = {
+        "descriptions": sheet.descriptions,
+        "prompt_extensions": sheet.prompt_extensions,
+        "cadenzas": sheet.cadenzas,
+        "spec_tags": sheet.spec_tags,
+        "per_sheet_instruments": sheet.per_sheet_instruments,
+        "per_sheet_instrument_config": sheet.per_sheet_instrument_config,
+        "per_sheet_fallbacks": sheet.per_sheet_fallbacks,
+    }
+    missing: list[tuple[Place, str, int, int]] = [
+        (("sheet", name, num), "sheet", num, total)
+        for name, table in tables.items()
+        for num in table
+        if num > total
+    ]
+    missing += [
+        (("sheet", "instrument_map", name), "sheet", num, total)
+        for name, numbers in sheet.instrument_map.items()
+        for num in numbers
+        if num > total
+    ]
+    last = max((each.movement for each in plan.sheets), default=0)
+    missing += [
+        (("movements", num), "movement", num, last) for num in plan.config.movements if num > last
+    ]
+    for path, word, num, end in missing:
+        text = f"there is no {word} {num}: the last one is {end}"
+        hint = "the numbers here are sheets after fan-out" if word == "sheet" else ""
+        problems.append(places.problem(Severity.WARNING, "V116", text, path, hint=hint))
+    return problems
+
+
+def _unused_context(plan: Plan, places: Places) -> list[Problem]:
+    """Templates that ask for context which the score does not collect."""
+    settings = plan.config.cross_sheet
+    wanted = {
+        "previous_outputs": (
+            "auto_capture_stdout: true",
+            settings and settings.auto_capture_stdout,
+        ),
+        "previous_files": ("capture_files", settings and settings.capture_files),
+    }
+    return [
+        places.problem(
+            Severity.WARNING,
+            "V117",
+            f"the template uses {name}, which stays empty",
+            ("prompt", "template"),
+            hint=f"add {setting} to cross_sheet",
+        )
+        for name, (setting, given) in wanted.items()
+        if name in plan.renderer.names and not given and name not in plan.variables
+    ]
+
+
+def _injected_files(plan: Plan, places: Places) -> list[Problem]:
+    """V108: files of prelude and cadenzas that are not there, and that no rule says will be."""
+    sheet = plan.config.sheet
+    items: list[tuple[Place, InjectionItem, int]] = [
+        (("sheet", "prelude", index), item, 1) for index, item in enumerate(sheet.prelude)
+    ]
+    items += [
+        (("sheet", "cadenzas", num, index), item, num)
+        for num, found in sheet.cadenzas.items()
+        if num <= plan.total_sheets
+        for index, item in enumerate(found)
+    ]
+    if not items:
+        return []
+    made = _made_by_sheets(plan)
+    problems = []
+    for place, item, num in items:
+        written = item.file or item.directory or ""
+        try:
+            path, strange = item_path(plan, item, template_variables(plan, num))
+        except TemplateProblem:
+            continue  # its syntax was reported
+        problems += [places.problem(Severity.WARNING, "V108", text, place) for text in strange]
+        if strange or os.path.lexists(path) or path in made:
+            continue
+        fixed = "{" not in written
+        severity = Severity.WARNING if fixed else Severity.INFO
+        text = f"there is no {'file' if item.file else 'directory'} {path}"
+        hint = "paths are relative to the workspace" if fixed else "unless a sheet makes it"
+        problems.append(places.problem(severity, "V108", text, place, hint=hint))
+    return problems
+
+
+def _made_by_sheets(plan: Plan) -> set[Path]:
+    """Files that rules look for, so sheets are expected to make them."""
+    made: set[Path] = set()
+    variables = rule_variables(plan, 1)
+    for rule in plan.config.validations:
+        if rule.path is not None:
+            try:
+                made.add(Path(os.path.normpath(plan.workspace / expand_path(rule.path, variables))))
+            except PlaceholderError:
+                continue
+    return made
+
+
+_ANYWHERE = ("/dev/", "/proc/", "/tmp/", "/sys/")
+
+
+def _command_files(plan: Plan, places: Places) -> list[Problem]:
+    """V107: absolute paths in commands, outside the workspace, that are not there.
+
+    Relative ones are left alone: they start at the workspace, where sheets make files.
+    """
+    problems = []
+    variables = rule_variables(plan, 1)
+    for index, rule in enumerate(plan.config.validations):
+        for word in _words(expand_known(rule.command or "", variables)):
+            path = Path(word)
+            if (
+                path.is_absolute()
+                and path.suffix
+                and not word.startswith(_ANYWHERE)
+                and not path.is_relative_to(plan.workspace)
+                and not path.exists()
+            ):
+                text = f"the command refers to {word}, which does not exist"
+                place = ("validations", index, "command")
+                problems.append(places.problem(Severity.WARNING, "V107", text, place))
+    return problems
+
+
+def _words(command: str) -> list[str]:
+    """Words of a command that can be paths; none where it cannot be read."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return []
+    return [word for word in words if not set(word) & set("*?[]{}$`\n ;|&<>()\"'")]

@@ -1,0 +1,49 @@
+"""Findings about a score, each with the line it is about."""
+
+from __future__ import annotations
+
+from marianne_core.config.load import Score
+from marianne_core.config.marks import Key
+from marianne_core.config.read import FileError
+from marianne_core.model.problem import Problem, Severity
+from marianne_core.plan.templates import Origin
+
+Place = tuple[Key, ...]
+"""Keys that lead from the whole score to a value."""
+
+
+class PlanError(FileError):
+    """A score that cannot be planned; `problems` holds everything that is wrong with it."""
+
+
+class Places:
+    """Makes problems with file, line and column from paths into the score."""
+
+    def __init__(self, score: Score) -> None:
+        self._score = score
+        self.file = str(score.path)
+
+    def problem(
+        self,
+        severity: Severity,
+        code: str,
+        message: str,
+        path: Place,
+        *,
+        hint: str = "",
+    ) -> Problem:
+        """A finding about the value at `path`, or about the nearest thing above it."""
+        position = self._score.marks.nearest(path)
+        return Problem(severity, code, message, self.file, position.line, position.column, hint)
+
+    def origin(self, path: Place, name: str) -> Origin:
+        """Where a template in the score stands."""
+        marks = self._score.marks
+        node = marks.at(path)
+        if node is None:
+            return Origin(self.file, None, None, name)
+        first = marks.line_of(path, 1)
+        literal = node.style == "|"
+        return Origin(
+            self.file, first if literal else None, None if literal else node.start.line, name
+        )

@@ -1,0 +1,99 @@
+"""Forgetting runs: rows of all tables in one transaction, and only of runs that are over."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from marianne_core.model.runs import JobRef
+from marianne_core.model.states import JobStatus
+from marianne_core.remember.home import Home
+from marianne_core.remember.schema import TABLES_OF_A_RUN
+
+_TERMINAL = tuple(status.value for status in JobStatus if status.terminal)
+
+
+@dataclass(frozen=True, slots=True)
+class ClearFilter:
+    """Which runs to forget. A run must meet every condition that is given.
+
+    None is no condition, and an empty one is met by nothing. A filter without any condition clears
+    nothing. Runs that are not over are never cleared, whatever the filter says.
+    """
+
+    jobs: Sequence[JobRef] | None = None
+    """A job alone stands for all its runs, `job#3` for one."""
+    statuses: Sequence[JobStatus] | None = None
+    older_than: float | None = None
+    """Seconds since the run ended."""
+    keep_newest: int | None = None
+    """Spare this many of the newest runs that are over (`max_job_history`)."""
+
+
+def clear_runs(connection: sqlite3.Connection, wanted: ClearFilter, now: float) -> list[int]:
+    """Delete the runs that the filter names, within the transaction that is open.
+
+    `now` is wall clock. A job without a run left gives its id free. Returns the run ids, so that
+    the caller removes their directories after the commit; an id is never used again, so whatever
+    is left behind by a crash between the two can be found with `stray_run_dirs`.
+    """
+    run_ids = [int(run_id) for (run_id,) in connection.execute(*runs_to_clear(wanted, now))]
+    for statement in DELETE_RUN:
+        connection.executemany(statement, [(run_id,) for run_id in run_ids])
+    if run_ids:
+        connection.execute(DELETE_EMPTY_JOBS)
+    return run_ids
+
+
+DELETE_RUN: tuple[str, ...] = tuple(f"DELETE FROM {t} WHERE run_id = ?" for t in TABLES_OF_A_RUN)
+"""Each with a run id: the statements that delete one run."""
+
+DELETE_EMPTY_JOBS = "DELETE FROM jobs WHERE job_id NOT IN (SELECT job_id FROM runs)"
+
+
+def runs_to_clear(wanted: ClearFilter, now: float) -> tuple[str, list[object]]:
+    """SQL and parameters that find the run ids of a filter."""
+    if wanted == ClearFilter():
+        return "SELECT run_id FROM runs WHERE 0", []
+    where, values = [f"status IN ({_marks(_TERMINAL)})"], list[object](_TERMINAL)
+    if wanted.statuses is not None:
+        where.append(f"status IN ({_marks(wanted.statuses)})")
+        values += [str(status) for status in wanted.statuses]
+    if wanted.jobs is not None:
+        one_of = []
+        for ref in wanted.jobs:
+            one_of.append("job_id = ?" if ref.run is None else "job_id = ? AND run = ?")
+            values += [ref.job_id] if ref.run is None else [ref.job_id, ref.run]
+        where.append(f"({' OR '.join(one_of) or '0'})")
+    if wanted.older_than is not None:
+        where.append("finished_at <= ?")
+        values.append(now - wanted.older_than)
+    if wanted.keep_newest is not None:
+        where.append(
+            "run_id NOT IN (SELECT run_id FROM runs WHERE"
+            f" status IN ({_marks(_TERMINAL)}) ORDER BY run_id DESC LIMIT ?)"
+        )
+        values += [*_TERMINAL, wanted.keep_newest]
+    return f"SELECT run_id FROM runs WHERE {' AND '.join(where)} ORDER BY run_id", values
+
+
+def stray_run_dirs(connection: sqlite3.Connection, home: Home) -> list[Path]:
+    """Directories of runs that are no longer remembered: what a crash while clearing left.
+
+    To be removed by the holder of the state lock only, before it accepts runs. A directory whose
+    name is not a run id is not touched. Raises OSError.
+    """
+    known = {str(run_id) for (run_id,) in connection.execute("SELECT run_id FROM runs")}
+    if not home.runs.exists():
+        return []
+    return sorted(
+        folder
+        for folder in home.runs.iterdir()
+        if folder.name.isdecimal() and folder.name.isascii() and folder.name not in known
+    )
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))

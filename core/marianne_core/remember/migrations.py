@@ -1,0 +1,226 @@
+"""Opening the database: ours or refused, and brought to this program's version step by step.
+
+Only the holder of the state lock opens it for writing. A reader of another version says so.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from marianne_core.model.errors import StateError
+from marianne_core.remember.schema import APPLICATION_ID, VERSION_1
+
+Migration = tuple[str, ...]
+"""Statements that take a database from one version to the next, in one transaction."""
+
+MIGRATIONS: tuple[Migration, ...] = (VERSION_1,)
+"""MIGRATIONS[n] takes version n to n + 1. A released step is never changed, only followed."""
+
+SCHEMA_VERSION = len(MIGRATIONS)
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER = 100
+_BUSY_SECONDS = 2.0
+
+
+def open_database(path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> sqlite3.Connection:
+    """Open the database for writing, making or migrating it when it must be.
+
+    The connection is in autocommit mode (transactions are begun by hand), in WAL mode, may be used
+    from one thread after another, and waits up to 2 s for another writer. Raises StateError and
+    leaves the file as it is when it is not ours, damaged, of a newer version, or unusable.
+    """
+    try:
+        # A journal is left by a crash in the first transaction of all: only a writer can undo it.
+        if _is_ours(path) and not _beside(path, "-journal").exists():
+            check_version(path, len(migrations))
+        # The log and its index, made by SQLite beside the database, get the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(
+            path,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        try:
+            _migrate(connection, path, migrations)
+            connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            connection.execute("PRAGMA wal_autocheckpoint=4000")
+            # A reader that stays long lets the log grow; afterwards it shrinks back to this.
+            connection.execute("PRAGMA journal_size_limit=67108864")
+            connection.execute("PRAGMA temp_store=MEMORY")
+        except BaseException:
+            connection.close()
+            raise
+    except (OSError, sqlite3.Error) as error:
+        raise cannot_open(path, error) from error
+    return connection
+
+
+def open_for_reading(path: Path, version: int = SCHEMA_VERSION) -> sqlite3.Connection | None:
+    """Open the database for reading only; None when there is none yet.
+
+    Works while a conductor writes, and without one. Raises StateError when it is not ours, damaged,
+    unusable, or of another version than this program's.
+    """
+    try:
+        if not _is_ours(path):
+            return None
+        connection = _connect_read_only(path)
+        try:
+            found = _version(connection)
+        except BaseException:
+            connection.close()
+            raise
+    except (OSError, sqlite3.Error) as error:
+        raise cannot_open(path, error) from error
+    if found == version:
+        return connection
+    connection.close()
+    if found > version:
+        raise _newer(path, found, version)
+    raise StateError(
+        f"the database has version {found}, this program reads version {version}",
+        where=str(path),
+        hint="a conductor of this program brings it up to date: mzt start (or mzt restart)",
+    )
+
+
+def check_version(path: Path, version: int = SCHEMA_VERSION) -> None:
+    """Raise StateError if the database at `path`, one of ours, is newer than `version`."""
+    connection = _connect_read_only(path)
+    try:
+        found = _version(connection)
+    finally:
+        connection.close()
+    if found > version:
+        raise _newer(path, found, version)
+
+
+def cannot_open(path: Path, error: Exception) -> StateError:
+    """The sentence for a database that cannot be opened because of `error`."""
+    code = primary_code(error)
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return StateError(
+            "the database is damaged",
+            where=str(path),
+            hint="move it away (mzt then starts with an empty one), or put a backup in its place",
+        )
+    if code == sqlite3.SQLITE_READONLY:
+        return StateError(
+            "the database cannot be written: it is read-only",
+            where=str(path),
+            hint="correct its permissions or its file system, or set MARIANNE_HOME",
+        )
+    return StateError(
+        f"the database cannot be opened: {error}",
+        where=str(path),
+        hint="look at the permissions and the free space of the state directory",
+    )
+
+
+def unreadable(where: str, error: sqlite3.Error) -> StateError:
+    """The sentence for a database that could be opened, but not be read because of `error`."""
+    if primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StateError(
+            "the database is locked by another program",
+            where=where,
+            hint="try again; close programs that work on this file",
+        )
+    return StateError(
+        f"the database cannot be read: {error}",
+        where=where,
+        hint="look at the disk; if the database is damaged, put a backup in its place",
+    )
+
+
+def primary_code(error: BaseException) -> int:
+    """SQLite's primary result code of an error; 0 when it has none."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else 0
+
+
+def _is_ours(path: Path) -> bool:
+    """False when there is nothing yet. Looks at the file itself: SQLite might already change it.
+
+    Raises StateError when something else is there, and OSError.
+    """
+    try:
+        with open(path, "rb") as file:
+            header = file.read(_HEADER)
+    except FileNotFoundError:
+        return False
+    if not header:
+        return False
+    application = int.from_bytes(header[68:72], "big")
+    if header.startswith(_MAGIC) and application == APPLICATION_ID:
+        return True
+    what = "an SQLite database of another program" if header.startswith(_MAGIC) else "another file"
+    raise StateError(
+        f"this is {what}, not a database of mzt; it was left as it is",
+        where=str(path),
+        hint="move it away, or set MARIANNE_HOME to another directory",
+    )
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _newer(path: Path, found: int, known: int) -> StateError:
+    return StateError(
+        f"the database has version {found}, but this program knows versions up to {known}; "
+        "it was left as it is",
+        where=str(path),
+        hint="use the newer mzt that wrote it (after an upgrade: mzt restart)",
+    )
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:
+    """Bring the database to the last version; each step is one synced transaction."""
+    connection.execute("PRAGMA synchronous=FULL")
+    while (version := _version(connection)) < len(migrations):
+        connection.execute("BEGIN EXCLUSIVE")
+        try:
+            # Looked at again under the lock: another process may have been faster.
+            if _version(connection) == version:
+                for statement in migrations[version]:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version={version + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    if version > len(migrations):
+        raise _newer(path, version, len(migrations))
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    uri = "file://" + "".join(
+        chr(byte) if (chr(byte).isalnum() and byte < 128) or byte in b"/._-" else f"%{byte:02X}"
+        for byte in os.fsencode(os.path.abspath(path))
+    )
+    # On a read-only file system SQLite cannot make the files beside the database that WAL mode
+    # needs. Without a log there is nothing in them either, and nobody who could write.
+    log = _beside(path, "-wal")
+    if not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size):
+        uri += "?mode=ro&immutable=1"
+    else:
+        uri += "?mode=ro"
+    return sqlite3.connect(
+        uri,
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )

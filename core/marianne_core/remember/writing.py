@@ -1,0 +1,363 @@
+"""How each change becomes rows: the only place with SQL that changes runs, sheets and attempts.
+
+Nothing here begins or ends a transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from marianne_core.model.outcome import ValidationResult
+from marianne_core.model.states import AttemptMode, JobStatus, SheetStatus
+from marianne_core.remember.changes import (
+    AttemptBegun,
+    AttemptFinished,
+    AttemptIntended,
+    Change,
+    EventHappened,
+    HookResults,
+    RunSaved,
+    ScoreReplaced,
+    SheetsAdded,
+    SheetSaved,
+)
+from marianne_core.remember.job_ids import path_to_store
+
+TEXT_LIMIT = 8000
+"""Characters of one free text (a reason, an actual value). Whole outputs are files, not rows."""
+
+Row = tuple[Any, ...]
+
+
+class Statement(NamedTuple):
+    """One form of SQL, and the lane in which its order counts.
+
+    Changes of one lane are applied in the order in which they came. Lanes touch different rows or
+    different columns, so their order among each other does not matter.
+    """
+
+    lane: str
+    sql: str
+
+
+_ADD_SHEET = Statement(
+    "sheets",
+    "INSERT INTO sheets (run_id, num, instrument, movement, voice, model, description, status,"
+    " reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+)
+_COUNT_SHEETS = Statement(
+    "totals", "UPDATE runs SET sheets_total = sheets_total + ? WHERE run_id = ?"
+)
+_SAVE_RUN = Statement(
+    "runs",
+    "UPDATE runs SET reason = ?, paused_by = ?, elapsed = COALESCE(?, elapsed),"
+    " started_at = COALESCE(started_at, ?),"
+    " finished_at = CASE WHEN status = ? THEN COALESCE(finished_at, ?) ELSE ? END,"
+    " status = ? WHERE run_id = ?",
+)
+
+_REPLACE_PATHS = Statement(
+    "paths",
+    "UPDATE runs SET score_path = ?, workspace = COALESCE(?, workspace) WHERE run_id = ?",
+)
+_REPLACE_SCORE = Statement("submissions", "UPDATE submissions SET score = ? WHERE run_id = ?")
+_SAVE_SHEET = Statement(
+    "sheets",
+    "UPDATE sheets SET reason = ?, attempts = ?, retries_used = ?, completions_used = ?,"
+    " lost_in_row = ?, blocked = ?, mode = ?, not_before = ?,"
+    " started_at = CASE WHEN ? THEN NULL ELSE COALESCE(started_at, ?) END,"
+    " finished_at = CASE WHEN status = ? THEN COALESCE(finished_at, ?) ELSE ? END,"
+    " status = ? WHERE run_id = ? AND num = ?",
+)
+_SET_INSTRUMENT = Statement(
+    "instruments", "UPDATE sheets SET instrument = ?, model = ? WHERE run_id = ? AND num = ?"
+)
+_SET_EXIT_CODE = Statement(
+    "exit codes", "UPDATE sheets SET exit_code = ? WHERE run_id = ? AND num = ?"
+)
+_INTEND = Statement(
+    "attempts",
+    "INSERT OR REPLACE INTO attempts (run_id, num, attempt, intended_at, token, boot_id,"
+    " instrument, model, mode, argv_digest, prompt_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+)
+_BEGIN = Statement(
+    "attempts",
+    "UPDATE attempts SET started_at = ?, deadline = ?, boot_id = COALESCE(?, boot_id),"
+    " argv_digest = COALESCE(?, argv_digest), prompt_hash = COALESCE(?, prompt_hash)"
+    " WHERE run_id = ? AND num = ? AND attempt = ?",
+)
+_FINISH = Statement(
+    "attempts",
+    "UPDATE attempts SET finished_at = ?, ended = ?, exit_code = ?, signal = ?, code = ?,"
+    " reason = ?, pass_rate = ?, input_tokens = ?, output_tokens = ?, cost_usd = ?"
+    " WHERE run_id = ? AND num = ? AND attempt = ?",
+)
+_VALIDATED = Statement(
+    "validations",
+    "INSERT OR REPLACE INTO validations (run_id, num, attempt, rule, rule_type, description,"
+    " passed, stage, path, pattern, command, expected, actual, reason, category, suggested_fix,"
+    " tries, duration) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+)
+_HAPPENED = Statement(
+    "events", "INSERT INTO events (run_id, sheet, time, kind, data) VALUES (?, ?, ?, ?, ?)"
+)
+_HOOKS_SAID = Statement(
+    "checkpoints",
+    "INSERT INTO checkpoints (run_id, hook_results) VALUES (?, ?)"
+    " ON CONFLICT (run_id) DO UPDATE SET hook_results = excluded.hook_results",
+)
+_LANES = (
+    "runs",
+    "paths",
+    "submissions",
+    "totals",
+    "sheets",
+    "instruments",
+    "exit codes",
+    "attempts",
+    "validations",
+    "events",
+    "checkpoints",
+)
+"""In the order in which they are written: a row is there before another lane changes it."""
+
+
+class Rows:
+    """The rows of a group of changes, by lane, ready for `executemany`."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, list[tuple[Statement, list[Row]]]] = {name: [] for name in _LANES}
+
+    def put(self, statement: Statement, row: Row) -> None:
+        """Add a row at the end of its lane; neighbours of the same form go together."""
+        lane = self._lanes[statement.lane]
+        if lane and lane[-1][0] is statement:
+            lane[-1][1].append(row)
+        else:
+            lane.append((statement, [row]))
+
+    def write(self, connection: sqlite3.Connection, *, clean: bool = False) -> None:
+        """Carry out what was put. `clean` replaces text that cannot be UTF-8 (lone surrogates)."""
+        for lane in self._lanes.values():
+            for statement, rows in lane:
+                connection.executemany(statement.sql, _cleaned(rows) if clean else rows)
+
+
+def apply(
+    connection: sqlite3.Connection, changes: Iterable[Change], *, clean: bool = False
+) -> None:
+    """Write the changes within the transaction that is open.
+
+    A new state of a run, sheet or attempt that is not there (cleared meanwhile) has no effect.
+    Raises sqlite3.Error, and UnicodeEncodeError for text that only `clean` can write.
+    """
+    rows = Rows()
+    for change in changes:
+        _PUT[type(change)](rows, change)
+    rows.write(connection, clean=clean)
+
+
+def saved_run(c: RunSaved) -> tuple[str, Row]:
+    """SQL and parameters that write a new state of a run."""
+    finished = c.at if c.status.terminal else None
+    return _SAVE_RUN.sql, (
+        short(c.reason),
+        c.paused_by,
+        c.elapsed,
+        c.at if c.status is JobStatus.RUNNING else None,
+        c.status,
+        finished,
+        finished,
+        c.status,
+        c.run_id,
+    )
+
+
+def as_json(value: object) -> str:
+    """Compact JSON; what JSON does not know is written as its text."""
+    return json.dumps(value, separators=(",", ":"), default=str)
+
+
+def short(text: str) -> str | None:
+    """A free text as it is kept: None for an empty one, and at most `TEXT_LIMIT` characters."""
+    if len(text) > TEXT_LIMIT:
+        return f"{text[:TEXT_LIMIT]}… ({len(text) - TEXT_LIMIT} more characters)"
+    return text or None
+
+
+def _cleaned(rows: Iterable[Row]) -> list[Row]:
+    return [
+        tuple(
+            value.encode(errors="replace").decode() if isinstance(value, str) else value
+            for value in row
+        )
+        for row in rows
+    ]
+
+
+def _mode(mode: AttemptMode) -> str | None:
+    return None if mode is AttemptMode.NORMAL else mode
+
+
+def _put_sheets(rows: Rows, change: SheetsAdded) -> None:
+    run_id = change.run_id
+    rows.put(_COUNT_SHEETS, (len(change.sheets), run_id))
+    for s in change.sheets:
+        rows.put(
+            _ADD_SHEET,
+            (
+                run_id,
+                s.num,
+                s.instrument,
+                s.movement,
+                s.voice,
+                s.model,
+                short(s.description),
+                s.status,
+                short(s.reason),
+            ),
+        )
+
+
+def _put_run(rows: Rows, c: RunSaved) -> None:
+    rows.put(_SAVE_RUN, saved_run(c)[1])
+
+
+def _put_score(rows: Rows, c: ScoreReplaced) -> None:
+    workspace = None if c.workspace is None else path_to_store(c.workspace)
+    rows.put(_REPLACE_PATHS, (path_to_store(c.score_path), workspace, c.run_id))
+    rows.put(_REPLACE_SCORE, (c.score, c.run_id))
+
+
+def _put_sheet(rows: Rows, c: SheetSaved) -> None:
+    status = c.status
+    finished = c.at if status.terminal else None
+    rows.put(
+        _SAVE_SHEET,
+        (
+            short(c.reason),
+            c.attempts,
+            c.retries_used,
+            c.completions_used,
+            c.lost_in_row,
+            c.blocked,
+            _mode(c.mode),
+            c.not_before,
+            status is SheetStatus.PENDING,
+            c.at if status is SheetStatus.IN_PROGRESS else None,
+            status,
+            finished,
+            finished,
+            status,
+            c.run_id,
+            c.num,
+        ),
+    )
+    if c.instrument is not None:
+        rows.put(_SET_INSTRUMENT, (c.instrument, c.model, c.run_id, c.num))
+
+
+def _put_intent(rows: Rows, c: AttemptIntended) -> None:
+    rows.put(
+        _INTEND,
+        (
+            c.run_id,
+            c.num,
+            c.attempt,
+            c.at,
+            c.token,
+            c.boot_id,
+            c.instrument,
+            c.model,
+            c.mode,
+            c.argv_digest,
+            c.prompt_hash,
+        ),
+    )
+
+
+def _put_begun(rows: Rows, c: AttemptBegun) -> None:
+    rows.put(
+        _BEGIN,
+        (
+            c.at,
+            c.deadline,
+            c.boot_id,
+            c.argv_digest,
+            c.prompt_hash,
+            c.run_id,
+            c.num,
+            c.attempt,
+        ),
+    )
+
+
+def _put_finished(rows: Rows, c: AttemptFinished) -> None:
+    o = c.outcome
+    rows.put(
+        _FINISH,
+        (
+            c.at,
+            o.ended,
+            o.exit_code,
+            o.signal,
+            o.code,
+            short(o.reason),
+            o.pass_rate,
+            o.input_tokens,
+            o.output_tokens,
+            o.cost_usd,
+            c.run_id,
+            c.num,
+            c.attempt,
+        ),
+    )
+    rows.put(_SET_EXIT_CODE, (o.exit_code, c.run_id, c.num))
+    for result in c.results:
+        rows.put(_VALIDATED, (c.run_id, c.num, c.attempt, *_validation(result)))
+
+
+def _validation(r: ValidationResult) -> Row:
+    return (
+        r.rule,
+        r.rule_type,
+        short(r.description),
+        r.passed,
+        r.stage,
+        r.path,
+        r.pattern,
+        r.command,
+        short(r.expected),
+        short(r.actual),
+        short(r.reason),
+        r.category,
+        short(r.suggested_fix),
+        r.tries,
+        r.duration,
+    )
+
+
+def _put_event(rows: Rows, c: EventHappened) -> None:
+    e = c.event
+    data = as_json(e.data) if e.data else None
+    rows.put(_HAPPENED, (c.run_id, e.sheet_num, e.timestamp, e.event, data))
+
+
+def _put_hooks(rows: Rows, c: HookResults) -> None:
+    rows.put(_HOOKS_SAID, (c.run_id, as_json(c.results)))
+
+
+_PUT: dict[type, Callable[[Rows, Any], None]] = {
+    SheetsAdded: _put_sheets,
+    RunSaved: _put_run,
+    ScoreReplaced: _put_score,
+    SheetSaved: _put_sheet,
+    AttemptIntended: _put_intent,
+    AttemptBegun: _put_begun,
+    AttemptFinished: _put_finished,
+    EventHappened: _put_event,
+    HookResults: _put_hooks,
+}

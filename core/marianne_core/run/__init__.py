@@ -1,0 +1,3 @@
+"""Effects: processes, output, validation, recovery."""
+
+from __future__ import annotations

@@ -1,0 +1,112 @@
+"""What the engine holds of a run and of each attempt that is alive."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from marianne_core.model.outcome import Ended, Outcome, ValidationReport
+from marianne_core.model.states import AttemptMode, JobStatus, SheetStatus
+from marianne_core.plan.sheets import Plan
+from marianne_core.run.attempt_files import AttemptFiles
+from marianne_core.run.validate.baseline import EMPTY, Baseline
+
+
+class LastAttempt(NamedTuple):
+    """What a `skip_when` of another sheet may ask about a sheet's last attempt."""
+
+    attempt: int
+    exit_code: int | None
+    pass_rate: float
+
+
+@dataclass(slots=True)
+class ActiveRun:
+    """A run that the conductor works on, or loaded to be opened again."""
+
+    run_id: int
+    """Unique over all jobs."""
+    job_id: str
+    number: int
+    """Number within the job, from 1."""
+    plan: Plan
+    run_dir: Path
+    """Holds the files of all attempts."""
+    status: JobStatus = JobStatus.QUEUED
+    reason: str = ""
+    winners: dict[int, int] = field(default_factory=dict)
+    """Sheet number -> the attempt whose output counts, for completed sheets."""
+    settled: dict[int, SheetStatus] = field(default_factory=dict)
+    """Sheet number -> terminal status, for cross-sheet context and conditions."""
+    reports: dict[int, ValidationReport] = field(default_factory=dict)
+    """Sheet number -> what its last attempt's validations said, while another attempt may follow."""
+
+    lasts: dict[int, LastAttempt] = field(default_factory=dict)
+    """Kept only where the score has a `skip_when`."""
+    ending: tuple[int, Outcome] | None = None
+    """The sheet and outcome that is being reported: details for the events that follow from it."""
+
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the run is over."""
+
+    def remember(self, num: int, status: SheetStatus, attempt: int) -> None:
+        """Take note of a sheet's new status, for other sheets' templates and conditions."""
+        if status.terminal:
+            self.settled[num] = status
+            self.reports.pop(num, None)
+        else:
+            self.settled.pop(num, None)
+        if status is SheetStatus.COMPLETED:
+            self.winners[num] = attempt
+        else:
+            self.winners.pop(num, None)
+
+    def stdout_of(self, num: int) -> Path | None:
+        """The whole stored output of a completed sheet, or None."""
+        attempt = self.winners.get(num)
+        return AttemptFiles(self.run_dir, num, attempt).stdout if attempt else None
+
+    def status_of(self, num: int) -> SheetStatus:
+        """Where a sheet stands, as far as other sheets' templates may know."""
+        return self.settled.get(num, SheetStatus.PENDING)
+
+
+@dataclass(slots=True)
+class Playing:
+    """One attempt, from its launch order until its end is reported."""
+
+    run: ActiveRun
+    num: int
+    number: int
+    """Number of the attempt within its sheet, from 1."""
+    mode: AttemptMode
+    token: str
+    first_try: bool = True
+    """Nothing of this sheet was tried yet: `skip_when` is asked."""
+    files: AttemptFiles = field(init=False)
+    pid: int | None = None
+    """Of the shim, once spawned."""
+    waited: int | None = None
+    """The shim's own end as waitpid gave it; None for an adopted one."""
+    shim_alive: bool = False
+    intended: bool = False
+    """Its row is in the store."""
+    deadline: float = 0.0
+    """In seconds of the boot clock."""
+    started_at: float = 0.0
+    """Wall clock, when it was spawned."""
+    baseline: Baseline = EMPTY
+    """Files of `file_modified` rules as they were before."""
+    report: ValidationReport | None = None
+    ended_as: Ended | None = None
+    """Set when the baton ordered its end."""
+    ended_why: str = ""
+    task: asyncio.Task[None] | None = None
+    """Plays the attempt."""
+    check: asyncio.Task[Any] | None = None
+    """The part of the attempt that may be cut short when it is to end: skip command, validations."""
+
+    def __post_init__(self) -> None:
+        self.files = AttemptFiles(self.run.run_dir, self.num, self.number)

@@ -1,0 +1,57 @@
+"""The instruments a conductor can play, ready for use: profiles, environments, result readers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from marianne_core.config.instrument import InstrumentProfile
+from marianne_core.config.profiles import Profiles
+from marianne_core.run.instrument.command_line import InstrumentError
+from marianne_core.run.instrument.environment import Environment, build_environment
+from marianne_core.run.instrument.result import ResultReader
+
+
+class Ensemble:
+    """Profiles with what is worked out from them once: their environment and their reader."""
+
+    def __init__(self, profiles: Profiles, base: Mapping[str, str]) -> None:
+        """`base` is the environment that instruments inherit."""
+        self._profiles = profiles
+        self._base = dict(base)
+        self._environments: dict[str, Environment] = {}
+        self._readers: dict[str, ResultReader] = {}
+
+    @property
+    def profiles(self) -> Profiles:
+        """All profiles."""
+        return self._profiles
+
+    def profile(self, name: str) -> InstrumentProfile:
+        """The profile of a resolved name. Raises InstrumentError (E505) for one that cannot play."""
+        found = self._profiles.resolve(name)
+        if found.profile is None or found.profile.cli is None:
+            raise InstrumentError(
+                "E505",
+                f"the instrument {name!r} cannot be played: {found.reason}",
+                hint="mzt instruments list shows what can",
+            )
+        return found.profile
+
+    def environment(self, name: str) -> Environment:
+        """What the instrument's programs are started with."""
+        if name not in self._environments:
+            profile = self.profile(name)
+            assert profile.cli is not None
+            command = profile.cli.command
+            self._environments[name] = build_environment(
+                self._base, required=command.required_env, added=command.env
+            )
+        return self._environments[name]
+
+    def reader(self, name: str) -> ResultReader:
+        """What reads the instrument's output. Raises InputError for a profile it cannot use."""
+        if name not in self._readers:
+            profile = self.profile(name)
+            assert profile.cli is not None
+            self._readers[name] = ResultReader(profile.cli)
+        return self._readers[name]

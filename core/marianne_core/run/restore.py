@@ -1,0 +1,246 @@
+"""From the store and the process table back to a working engine: the one way a conductor starts.
+
+Every unfinished run is planned again from the text it was submitted with, every unfinished attempt
+is looked at by the recovery table (design, section 4), and goes on where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from marianne_core.config.load import score_from_text
+from marianne_core.config.profiles import Profiles
+from marianne_core.decide.messages import SheetRecord
+from marianne_core.model.clock import Clock
+from marianne_core.model.errors import MztError
+from marianne_core.model.outcome import Ended, Outcome, ValidationReport
+from marianne_core.model.states import AttemptMode, SheetStatus
+from marianne_core.plan.build import build_plan
+from marianne_core.plan.rules import rules_for
+from marianne_core.remember.home import Home
+from marianne_core.remember.queries import Reader, open_reader
+from marianne_core.remember.reports import validation_report
+from marianne_core.remember.rows import AttemptRow, RunRow, SheetRow, Submission
+from marianne_core.run.active import ActiveRun, LastAttempt, Playing
+from marianne_core.run.attempt_files import AttemptFiles
+from marianne_core.run.musician import Musician
+from marianne_core.run.recovery import (
+    Adopt,
+    AttemptRecord,
+    Exited,
+    Finding,
+    HeldByStranger,
+    Lost,
+    MustEnd,
+    NeverRan,
+    OtherBoot,
+    examine_all,
+)
+from marianne_core.run.validate.baseline import Baseline
+
+Part = Callable[[Playing], Awaitable[Outcome]]
+"""What is left to do of an attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredRun:
+    """A run as it was left."""
+
+    run: ActiveRun
+    row: RunRow
+    records: Mapping[int, SheetRecord]
+    options: Mapping[str, object]
+    open_attempts: tuple[AttemptRow, ...]
+    """At most one a sheet: attempts whose end nobody has written down."""
+
+
+def restore_run(
+    row: RunRow,
+    submission: Submission,
+    sheets: list[SheetRow],
+    open_attempts: list[AttemptRow],
+    *,
+    reader: Reader,
+    profiles: Profiles,
+    thinking_method: str | None,
+    runs_dir: Path,
+    clock: Clock,
+) -> RestoredRun:
+    """Plan a stored run again and put its sheets where they stood.
+
+    Raises InputError when its score is not understood any more (a newer version is stricter, an
+    instrument's profile is gone).
+    """
+    score = score_from_text(submission.score, Path(row.score_path))
+    plan = build_plan(
+        score,
+        profiles,
+        workspace=Path(row.workspace),
+        variables=submission.variables,
+        thinking_method=thinking_method,
+    )
+    run = ActiveRun(
+        row.run_id, row.job_id, row.run, plan, runs_dir / str(row.run_id), row.status, row.reason
+    )
+    last_open = {attempt.num: attempt for attempt in open_attempts}
+    records = {}
+    for sheet in sheets:
+        record = _record(sheet, last_open.get(sheet.num), clock)
+        if record is not None:
+            records[sheet.num] = record
+            run.remember(sheet.num, record.status, record.attempt)
+    if score.config.sheet.skip_when:
+        for attempt in reader.attempts(row.run_id):
+            rate = 0.0 if attempt.pass_rate is None else attempt.pass_rate
+            run.lasts[attempt.num] = LastAttempt(attempt.attempt, attempt.exit_code, rate)
+    for num, record in records.items():
+        if record.mode is AttemptMode.COMPLETION and not record.status.terminal:
+            run.reports[num] = _last_report(reader, row.run_id, num, record)
+    alive = tuple(a for num, a in last_open.items() if records[num].alive)
+    return RestoredRun(run, row, records, submission.options, alive)
+
+
+@dataclass(frozen=True, slots=True)
+class NotRestored:
+    """A run that cannot be planned any more, and why."""
+
+    row: RunRow
+    error: MztError
+
+
+def read_unfinished(home: Home, **how: Any) -> list[RestoredRun | NotRestored]:
+    """All runs that are not over, oldest first. Reads and plans: call it in a thread.
+
+    `how` is what `restore_run` needs besides the rows.
+    """
+    with open_reader(home) as reader:
+        return [
+            _restored_or_not(u.run, u.submission, u.sheets, u.open_attempts, reader, how)
+            for u in reader.unfinished_runs()
+        ]
+
+
+def read_run(home: Home, row: RunRow, **how: Any) -> RestoredRun:
+    """One stored run, over or not. Raises as `restore_run`; call it in a thread."""
+    with open_reader(home) as reader:
+        submission = reader.submission(row.run_id) or Submission("", {}, {}, None, None)
+        open_attempts = [a for a in reader.attempts(row.run_id) if a.ended is None]
+        sheets = reader.sheets(row.run_id)
+        return restore_run(row, submission, sheets, open_attempts, reader=reader, **how)
+
+
+def _restored_or_not(
+    row: RunRow,
+    submission: Submission,
+    sheets: list[SheetRow],
+    open_attempts: list[AttemptRow],
+    reader: Reader,
+    how: Mapping[str, Any],
+) -> RestoredRun | NotRestored:
+    try:
+        return restore_run(row, submission, sheets, open_attempts, reader=reader, **how)
+    except MztError as error:
+        return NotRestored(row, error)
+
+
+def _record(sheet: SheetRow, attempt: AttemptRow | None, clock: Clock) -> SheetRecord | None:
+    """What the baton shall know of a sheet; None for one that nothing happened to yet."""
+    if sheet.status is SheetStatus.PENDING and attempt is None and not sheet.attempts:
+        return None
+    alive = attempt is not None and not sheet.status.terminal
+    status = sheet.status
+    if alive:
+        status = SheetStatus.IN_PROGRESS
+    elif status is SheetStatus.IN_PROGRESS:
+        # Launched, but its intent was never committed: nothing was started.
+        status = SheetStatus.PENDING
+    not_before = None
+    if sheet.not_before is not None:
+        not_before = clock.now() + sheet.not_before - clock.wall()
+    return SheetRecord(
+        status=status,
+        attempt=max(sheet.attempts, attempt.attempt if attempt else 0),
+        retries_used=sheet.retries_used,
+        completions_used=sheet.completions_used,
+        lost_in_row=sheet.lost_in_row,
+        not_before=not_before,
+        alive=alive,
+        blocked=sheet.blocked,
+        reason=sheet.reason,
+        mode=sheet.mode,
+    )
+
+
+def _last_report(reader: Reader, run_id: int, num: int, record: SheetRecord) -> ValidationReport:
+    """What the validations said that the next attempt in completion mode shall mend."""
+    for attempt in range(record.attempt, 0, -1):
+        if (report := validation_report(reader, run_id, num, attempt)).results:
+            return report
+    return ValidationReport()
+
+
+def record_of(restored: RestoredRun, attempt: AttemptRow) -> AttemptRecord:
+    """An open attempt, as the recovery table looks at it."""
+    files = AttemptFiles(restored.run.run_dir, attempt.num, attempt.attempt)
+    return AttemptRecord(attempt.token, files, attempt.boot_id)
+
+
+def examine_attempts(restored: Iterable[RestoredRun]) -> dict[str, Finding]:
+    """What became of all open attempts, by token. Looks at files and processes: call it in a thread."""
+    return examine_all(record_of(run, row) for run in restored for row in run.open_attempts)
+
+
+def take_up(
+    restored: RestoredRun, row: AttemptRow, finding: Finding, musician: Musician
+) -> tuple[Playing, Part]:
+    """An open attempt with what is left to do of it, by what was found."""
+    attempt = Playing(restored.run, row.num, row.attempt, row.mode, row.token, first_try=False)
+    attempt.intended = True
+    attempt.started_at = row.started_at or row.intended_at
+    attempt.baseline = Baseline.since(row.intended_at)
+    attempt.deadline = row.deadline or 0.0
+    match finding:
+        case Exited() | OtherBoot(exit_status=int()):
+            part: Part = musician.conclude
+            if isinstance(finding, OtherBoot):
+                part = partial(_after_a_reboot, musician=musician)
+            return attempt, part
+        case Adopt(pid):
+            attempt.pid = pid
+            return attempt, musician.adopt
+        case HeldByStranger():
+            return attempt, musician.adopt
+        case NeverRan() | OtherBoot(started=False):
+            return attempt, _never_ran
+        case MustEnd(pid, _):
+            attempt.pid = pid
+            return attempt, partial(_end_then_lost, musician=musician)
+        case Lost() | OtherBoot():
+            return attempt, _lost
+
+
+async def _never_ran(attempt: Playing) -> Outcome:
+    return Outcome(Ended.NEVER_RAN, reason="the conductor ended before it was started")
+
+
+async def _lost(attempt: Playing) -> Outcome:
+    return Outcome(Ended.LOST, reason="nobody knows how it ended: its shim or the machine died")
+
+
+async def _end_then_lost(attempt: Playing, *, musician: Musician) -> Outcome:
+    await musician.make_sure_it_is_over(attempt)
+    return Outcome(Ended.LOST, reason="its shim was killed; what was left of it was ended")
+
+
+async def _after_a_reboot(attempt: Playing, *, musician: Musician) -> Outcome:
+    """An exit line of another boot may stand for output that never reached the disk."""
+    outcome = await musician.conclude(attempt)
+    if outcome.ended is Ended.OK and (
+        outcome.pass_rate < 100.0 or not rules_for(attempt.run.plan, attempt.num)
+    ):
+        return await _lost(attempt)
+    return outcome

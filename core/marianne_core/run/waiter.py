@@ -1,0 +1,159 @@
+"""Waiting for shims and helper processes, without a thread where the system has pidfds.
+
+A pidfd in the event loop costs about 30 microseconds an attempt. Without one, a thread waits in a
+blocking shared flock on the attempt's status file: the shim holds that lock as long as it lives,
+whoever started it, so one way serves our children and those of an earlier conductor alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from marianne_core.run.attempt_files import look_at_status, open_status_to_wait
+from marianne_core.run.processes import has_pidfd
+
+Ended = asyncio.Future[int | None]
+"""How a process ended: its exit status, minus a signal's number, or None if it was not our child."""
+
+
+class Waiter:
+    """Tells an event loop when processes are gone. Reaps our children, each by its own pid.
+
+    Cancelling a future it gave out does not stop the waiting: the child is reaped all the same.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._loop = loop or asyncio.get_running_loop()
+        self._pidfds: set[int] = set()
+        self._closed = False
+
+    def exited(self, pid: int | None, status: Path | str, *, child: bool = True) -> Ended:
+        """A future of a shim's end. `child=False` for an adopted shim; its result is None.
+
+        With `pid=None` (the holder is unknown) it is the lock that is waited for. Raises OSError
+        when there is no descriptor left for a shim that is not our child.
+        """
+        if pid is None or not has_pidfd():
+            return self._wait_for_lock(pid if child else None, status)
+        if child:
+            return self.child_exited(pid)
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return self._gone()
+        if not look_at_status(status).held:
+            # It ended before we held it, and its pid may be somebody else's by now. The other way
+            # round there is no doubt: lock held now, so what was opened before was the shim.
+            os.close(fd)
+            return self._gone()
+        return self._wait_for_pidfd(fd)
+
+    def child_exited(self, pid: int) -> Ended:
+        """A future of the end of a child that has no status file."""
+        if has_pidfd():
+            try:
+                return self._wait_for_pidfd(os.pidfd_open(pid))
+            except ProcessLookupError:
+                return self._gone()
+            except OSError:
+                # No descriptor left (EMFILE): a thread needs none, and the child must be reaped.
+                pass
+        return self._wait_in_thread(lambda: _reap(pid))
+
+    def close(self) -> None:
+        """Stop waiting; futures that are not done stay so. Processes are left alone.
+
+        Threads that wait for a lock end with it, or with the program (they are daemons).
+        """
+        self._closed = True
+        for fd in self._pidfds:
+            self._loop.remove_reader(fd)
+            os.close(fd)
+        self._pidfds.clear()
+
+    def _gone(self) -> Ended:
+        future: Ended = self._loop.create_future()
+        future.set_result(None)
+        return future
+
+    def _wait_for_pidfd(self, fd: int) -> Ended:
+        future: Ended = self._loop.create_future()
+        self._pidfds.add(fd)
+        self._loop.add_reader(fd, self._pidfd_ready, fd, future)
+        return future
+
+    def _pidfd_ready(self, fd: int, future: Ended) -> None:
+        self._loop.remove_reader(fd)
+        self._pidfds.discard(fd)
+        try:
+            result = _reap_pidfd(fd)
+        finally:
+            os.close(fd)
+        if not future.done():
+            future.set_result(result)
+
+    def _wait_for_lock(self, child: int | None, status: Path | str) -> Ended:
+        try:
+            fd = open_status_to_wait(status)
+        except FileNotFoundError:
+            if child is None:
+                return self._gone()
+            return self._wait_in_thread(lambda: _reap(child))
+
+        def wait() -> int | None:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH)
+            finally:
+                os.close(fd)
+            # The lock is freed a moment before the process is dead.
+            return None if child is None else _reap(child)
+
+        return self._wait_in_thread(wait)
+
+    def _wait_in_thread(self, wait: Callable[[], int | None]) -> Ended:
+        future: Ended = self._loop.create_future()
+
+        def run() -> None:
+            try:
+                result: int | OSError | None = wait()
+            except OSError as error:
+                result = error
+            # A loop that is closed has nobody left who waits.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._thread_done, future, result)
+
+        threading.Thread(target=run, name="mzt-wait", daemon=True).start()
+        return future
+
+    def _thread_done(self, future: Ended, result: int | OSError | None) -> None:
+        if future.done() or self._closed:
+            return
+        if isinstance(result, OSError):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+
+def _reap(pid: int) -> int | None:
+    """Wait for a child that is dead or about to die; None when somebody else reaped it."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return None
+
+
+def _reap_pidfd(fd: int) -> int | None:
+    # By the descriptor and not by the pid: an adopted shim's pid may be a new child's already.
+    try:
+        result = os.waitid(os.P_PIDFD, fd, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return None
+    if result is None:
+        return None
+    return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status

@@ -1,0 +1,3 @@
+"""The socket, its protocol, both clients and the hosts."""
+
+from __future__ import annotations

@@ -1,0 +1,63 @@
+"""The one door between a user interface and a conductor, wherever that conductor lives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from marianne_core.model.events import Event
+from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
+
+
+class Client(Protocol):
+    """Commands go down, answers and events come up.
+
+    `job` is a job id, or `job#3` for its third run; alone it means its newest run. Every command
+    returns after its effect is committed. Raises JobSubmissionError for an unknown job or a state
+    that does not allow the command, InputError for wrong parameters, NoConductorError when the
+    conductor is gone, StateError when the store refuses.
+    """
+
+    async def submit(self, request: SubmitRequest) -> SubmitReply:
+        """Start a new run of a score; a person's mistake comes back as a rejection."""
+        ...
+
+    async def status(self, job: str) -> dict[str, Any]:
+        """The run as `mzt status --json` prints it, with the live `reason` of every wait."""
+        ...
+
+    async def list_jobs(self) -> list[dict[str, Any]]:
+        """The newest run of every job, newest first."""
+        ...
+
+    async def pause(self, job: str) -> Receipt:
+        """Start no new sheet of the run; running ones end first."""
+        ...
+
+    async def resume(self, job: str) -> Receipt:
+        """Go on with a paused, failed or cancelled run; running sheets are not touched."""
+        ...
+
+    async def cancel(self, job: str) -> Receipt:
+        """End the run and the process trees of its sheets; returns when the trees are gone."""
+        ...
+
+    async def retry(self, job: str, sheet: int | None = None) -> Receipt:
+        """Run failed, blocked and cancelled sheets again, or sheet N and all downstream of it."""
+        ...
+
+    async def health(self) -> dict[str, Any]:
+        """Liveness: `status`, `pid`, `uptime_seconds`, `shutting_down`, `version`."""
+        ...
+
+    async def events(self, job: str | None = None) -> AsyncIterator[Event]:
+        """Subscribe; when this returns, no later event of the job (or of all jobs) is missed.
+
+        A reader that is too slow gets an event `stream.gap` with the number of events dropped.
+        The iterator ends when the conductor leaves; `aclose()` it to unsubscribe.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connection; the conductor is not affected."""
+        ...

@@ -1,0 +1,212 @@
+"""One client's connection: many requests at once, answers in bounded buffers, streams."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from marianne_core.model.errors import MztError
+from marianne_core.model.events import Event
+from marianne_core.serve.gate import Gate
+from marianne_core.serve.lines import LineReader, TooLong
+from marianne_core.serve.methods import METHODS, STREAM, StreamParams, parse_params
+from marianne_core.serve.protocol import (
+    Request,
+    RpcError,
+    decode_request,
+    encode_error,
+    encode_event,
+    encode_result,
+)
+from marianne_core.serve.service import Service
+from marianne_core.serve.wire import MAX_MESSAGE, Code
+from marianne_core.watch.bus import EventStream, Subscription
+
+MAX_REQUESTS = 32
+"""Requests of one connection under way at once; further ones stay unread until one is answered."""
+
+MAX_STREAMS = 8
+"""Event streams of one connection at once."""
+
+_log = logging.getLogger(__name__)
+_log.addHandler(logging.NullHandler())
+
+
+class Connection:
+    """Reads requests until the client stops sending, and answers every one of them.
+
+    A client that shuts its sending side still gets the answers to what it asked; its streams end,
+    since a client that is gone looks just the same.
+    """
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        service: Service,
+        gate: Gate,
+    ) -> None:
+        self._lines = LineReader(reader)
+        self._writer = writer
+        self._service = service
+        self._gate = gate
+        self._turn = asyncio.Lock()
+        self._room = asyncio.Semaphore(MAX_REQUESTS)
+        self._calls: set[asyncio.Task[None]] = set()
+        self._streams: dict[asyncio.Task[None], AsyncIterator[Event]] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._grace: float | None = None
+        """Seconds for what is under way once `leave` was called; None before."""
+
+    async def serve(self) -> None:
+        """Speak with the client until it hangs up or `leave` was called."""
+        self._reading = asyncio.create_task(self._read())
+        if self._grace is not None:
+            self._reading.cancel()
+        try:
+            await asyncio.wait({self._reading})
+            if not self._reading.cancelled():
+                self._reading.result()
+            if self._grace is None:
+                await _cancel(set(self._streams))
+            await self._finish()
+            self._writer.close()
+            await self._writer.wait_closed()
+        except OSError:
+            _log.debug("connection.broken", exc_info=True)
+        finally:
+            # Whatever still waits in the buffer goes nowhere: a client that does not read must
+            # not keep the connection.
+            self._writer.transport.abort()
+            await _cancel({self._reading, *self._streams, *self._calls})
+
+    def leave(self, grace: float) -> None:
+        """Read no more requests; commands and streams get `grace` seconds to end, then hang up."""
+        self._grace = grace
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _read(self) -> None:
+        try:
+            await self._read_requests()
+        except OSError:
+            # The client broke off. What it asked for is carried out all the same.
+            _log.debug("connection.broken", exc_info=True)
+
+    async def _read_requests(self) -> None:
+        while True:
+            await self._room.acquire()
+            try:
+                line = await self._lines.read()
+            except TooLong:
+                self._room.release()
+                what = f"a message has at most {MAX_MESSAGE // 2**20} MiB"
+                await self._send(encode_error(RpcError(Code.INVALID_REQUEST, what)))
+                continue
+            except BaseException:
+                self._room.release()
+                raise
+            if line is None:
+                self._room.release()
+                return
+            task = asyncio.create_task(self._answer(line))
+            self._calls.add(task)
+            task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._calls.discard(task)
+        self._room.release()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Only sending can raise here; the client is gone, and reading will find out.
+            _log.debug("connection.answer_not_sent", exc_info=error)
+
+    async def _finish(self) -> None:
+        """Let commands and streams come to their end, for as long as there is time."""
+        for events in self._streams.values():
+            if isinstance(events, Subscription):
+                events.end()
+        under_way = {*self._calls, *self._streams}
+        if under_way:
+            _, late = await asyncio.wait(under_way, timeout=self._grace)
+            await _cancel(late)
+
+    async def _answer(self, line: bytes) -> None:
+        request = Request("")
+        try:
+            request = decode_request(line)
+            reply = await self._carry_out(request)
+        except RpcError as refusal:
+            refusal.request_id = request.id if request.method else refusal.request_id
+            reply = encode_error(refusal)
+        if request.wants_reply and reply is not None:
+            await self._send(reply)
+
+    async def _carry_out(self, request: Request) -> bytes | None:
+        """The answer to a request. Raises RpcError for everything that is to be refused."""
+        try:
+            if request.method == STREAM:
+                await self._open_stream(request)
+                return None
+            method = METHODS.get(request.method)
+            if method is None:
+                raise RpcError(
+                    Code.METHOD_NOT_FOUND,
+                    f"there is no method {request.method!r:.100}",
+                    data={"method": request.method[:1000]},
+                )
+            params = parse_params(method.params, request.params)
+            with self._gate.passing() if method.changes else contextlib.nullcontext():
+                result = await method.call(self._service, params)
+            return encode_result(request.id, result)
+        except RpcError:
+            raise
+        except MztError as error:
+            raise RpcError.of(error) from error
+        except asyncio.CancelledError:
+            if self._grace is None:
+                raise
+            raise RpcError(Code.LEAVING, "the conductor is shutting down") from None
+        except Exception as error:
+            _log.exception("connection.method_failed", extra={"method": request.method[:100]})
+            what = f"the conductor failed at {request.method!r:.100}: {type(error).__name__}"
+            hint = "the conductor's log has the details"
+            raise RpcError(Code.INTERNAL, what, data={"what": what, "hint": hint}) from error
+
+    async def _open_stream(self, request: Request) -> None:
+        params = parse_params(StreamParams, request.params)
+        if len(self._streams) >= MAX_STREAMS:
+            raise RpcError(Code.EXHAUSTED, f"more than {MAX_STREAMS} streams on one connection")
+        events = await self._service.events(params.job_id)
+        task = asyncio.create_task(self._stream(request, events))
+        self._streams[task] = events
+        task.add_done_callback(self._stream_ended)
+
+    async def _stream(self, request: Request, events: AsyncIterator[Event]) -> None:
+        try:
+            if request.wants_reply:
+                await self._send(encode_result(request.id, {"subscribed": True}))
+            async for event in events:
+                await self._send(encode_event(event))
+        finally:
+            if isinstance(events, EventStream):
+                await events.aclose()
+
+    def _stream_ended(self, task: asyncio.Task[None]) -> None:
+        self._streams.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
+            _log.log(level, "connection.stream_failed", exc_info=error)
+
+    async def _send(self, line: bytes) -> None:
+        """Write one message; waits while the client does not read what it already has."""
+        async with self._turn:
+            self._writer.write(line)
+            await self._writer.drain()
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,214 @@
+"""The methods of the protocol: a table of names, parameters and what to do.
+
+A later method is one model and one row more. Parameters and results: field reference, section 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import psutil
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from marianne_core.model.requests import Receipt, SubmitRequest
+from marianne_core.model.states import JobStatus
+from marianne_core.serve.protocol import RpcError
+from marianne_core.serve.service import Service
+from marianne_core.serve.wire import PROTOCOL, Code
+
+STREAM = "daemon.monitor.stream"
+"""The one method that does not end with its answer; the server carries it out itself."""
+
+
+class Params(BaseModel):
+    """Parameters of a method without any; base of the others. Unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class JobParams(Params):
+    """Parameters of a method about one job."""
+
+    job_id: str
+    """`job` or `job#3`."""
+
+
+class StatusParams(JobParams):
+    """Parameters of `job.status`."""
+
+    workspace: str | None = None
+    """Sent by older clients; a job is found by its id alone."""
+
+
+class ResumeParams(JobParams):
+    """Parameters of `job.resume`."""
+
+    workspace: None = None
+    """A run keeps its workspace: nothing but null is accepted."""
+    config_path: None = None
+    """A run keeps its score: nothing but null is accepted."""
+    no_reload: bool = True
+    """Sent by older clients; a run always goes on with the score it was submitted with."""
+
+
+class RetryParams(JobParams):
+    """Parameters of `job.retry`."""
+
+    sheet: int | None = Field(default=None, ge=1)
+    """Run this sheet and all downstream of it again; absent: whatever did not succeed."""
+
+
+class StreamParams(Params):
+    """Parameters of `daemon.monitor.stream`."""
+
+    job_id: str | None = None
+    """Only events of this job; absent: all events."""
+
+
+class SubmitParams(Params):
+    """Parameters of `job.submit`."""
+
+    config_path: str = Field(min_length=1)
+    workspace: str | None = None
+    fresh: bool = False
+    replace: bool = False
+    start_sheet: int | None = Field(default=None, ge=1)
+    variables: dict[str, Any] = Field(default_factory=dict)
+    client_cwd: str | None = None
+    # Older clients send these always; only the value that asks for nothing is accepted.
+    self_healing: bool | None = None
+    self_healing_auto_confirm: bool | None = None
+    dry_run: bool | None = None
+    chain_depth: int | None = None
+
+    def request(self) -> SubmitRequest:
+        """The submission. Raises RpcError when it asks for something there is not."""
+        for name in ("self_healing", "self_healing_auto_confirm", "dry_run", "chain_depth"):
+            if getattr(self, name):
+                raise RpcError(Code.INVALID_PARAMS, f"`{name}` is not supported by job.submit")
+        return SubmitRequest(
+            config_path=self.config_path,
+            workspace=self.workspace,
+            fresh=self.fresh,
+            replace=self.replace,
+            start_sheet=self.start_sheet,
+            variables=self.variables,
+            client_cwd=self.client_cwd,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row of the table."""
+
+    params: type[Params]
+    call: Callable[[Service, Any], Awaitable[object]]
+    """Gets the service and an instance of `params`; what it returns is the result."""
+    changes: bool = False
+    """True when it may start or stop work; refused while the conductor is leaving."""
+
+
+ParamsT = TypeVar("ParamsT", bound=Params)
+
+
+def parse_params(model: type[ParamsT], given: object) -> ParamsT:
+    """Check parameters. Raises RpcError that names every fault, in `data.errors` one by one."""
+    if given is not None and not isinstance(given, dict):
+        raise RpcError(Code.INVALID_PARAMS, "`params` must be an object of names")
+    try:
+        return model.model_validate(given or {})
+    except ValidationError as error:
+        faults = [
+            {"param": ".".join(str(part) for part in fault["loc"]), "message": fault["msg"]}
+            for fault in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        words = "; ".join(f"`{fault['param']}`: {fault['message']}" for fault in faults)
+        raise RpcError(Code.INVALID_PARAMS, words, data={"errors": faults}) from None
+
+
+async def _submit(service: Service, params: SubmitParams) -> object:
+    reply = await service.submit(params.request())
+    return {
+        "job_id": reply.job_id,
+        "status": reply.status,
+        "message": reply.message,
+        "run": reply.run,
+        "exit_code": reply.exit_code,
+    }
+
+
+async def _status(service: Service, params: StatusParams) -> object:
+    picture = await service.status(params.job_id)
+    sheets = {str(sheet["num"]): sheet for sheet in picture["sheets"]}
+    return {**picture, "sheets": sheets}
+
+
+async def _list(service: Service, params: Params) -> object:
+    return await service.list_jobs()
+
+
+async def _pause(service: Service, params: JobParams) -> object:
+    return {"paused": True, **_receipt(await service.pause(params.job_id))}
+
+
+async def _resume(service: Service, params: ResumeParams) -> object:
+    return {"status": "accepted", **_receipt(await service.resume(params.job_id))}
+
+
+async def _cancel(service: Service, params: JobParams) -> object:
+    return {"cancelled": True, **_receipt(await service.cancel(params.job_id))}
+
+
+async def _retry(service: Service, params: RetryParams) -> object:
+    receipt = await service.retry(params.job_id, params.sheet)
+    return {"status": "accepted", **_receipt(receipt)}
+
+
+def _receipt(receipt: Receipt) -> dict[str, Any]:
+    # `status` is taken: in the answers that people's programs read it says accepted or rejected.
+    return {
+        "job_id": receipt.job_id,
+        "run": receipt.run,
+        "job_status": str(receipt.status),
+        "message": receipt.message,
+    }
+
+
+async def _health(service: Service, params: Params) -> object:
+    return {**await service.health(), "protocol": PROTOCOL}
+
+
+async def _daemon_status(service: Service, params: Params) -> object:
+    health = await service.health()
+    states = [JobStatus(job["status"]) for job in await service.list_jobs()]
+    return {
+        **health,
+        "protocol": PROTOCOL,
+        "running_jobs": states.count(JobStatus.RUNNING),
+        "total_jobs_active": sum(state.active for state in states),
+        "memory_usage_mb": _memory_mb(),
+    }
+
+
+def _memory_mb() -> float | None:
+    """Resident memory of the conductor's own process; None when it cannot be read."""
+    try:
+        return round(psutil.Process().memory_info().rss / 2**20, 1)
+    except psutil.Error:
+        return None
+
+
+METHODS: dict[str, Method] = {
+    "job.submit": Method(SubmitParams, _submit, changes=True),
+    "job.status": Method(StatusParams, _status),
+    "job.list": Method(Params, _list),
+    "job.pause": Method(JobParams, _pause, changes=True),
+    "job.resume": Method(ResumeParams, _resume, changes=True),
+    "job.cancel": Method(JobParams, _cancel, changes=True),
+    "job.retry": Method(RetryParams, _retry, changes=True),
+    "daemon.health": Method(Params, _health),
+    "daemon.status": Method(Params, _daemon_status),
+}
+"""Every method that ends with its answer."""

@@ -1,0 +1,31 @@
+"""What the socket server and the local client need of a conductor."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from marianne_core.model.events import Event
+from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
+
+
+class Service(Protocol):
+    """The commands of `Client`, with the same meanings and errors, as a conductor offers them."""
+
+    async def submit(self, request: SubmitRequest) -> SubmitReply: ...
+
+    async def status(self, job: str) -> dict[str, Any]: ...
+
+    async def list_jobs(self) -> list[dict[str, Any]]: ...
+
+    async def pause(self, job: str) -> Receipt: ...
+
+    async def resume(self, job: str) -> Receipt: ...
+
+    async def cancel(self, job: str) -> Receipt: ...
+
+    async def retry(self, job: str, sheet: int | None = None) -> Receipt: ...
+
+    async def health(self) -> dict[str, Any]: ...
+
+    async def events(self, job: str | None = None) -> AsyncIterator[Event]: ...

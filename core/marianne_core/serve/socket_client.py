@@ -1,0 +1,127 @@
+"""The asynchronous client of a conductor in another process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from marianne_core.model.events import Event
+from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
+from marianne_core.model.states import JobStatus
+from marianne_core.serve.calls import PATIENCE_SECONDS, Calls
+from marianne_core.serve.message_socket import CONNECT_SECONDS, MessageSocket
+from marianne_core.serve.socket_stream import SocketStream
+from marianne_core.serve.wire import not_the_protocol
+
+
+class SocketClient:
+    """A `Client` over a Unix socket: `client = await SocketClient.connect(path)`.
+
+    Commands share one connection; every event stream has its own, so that a view that reads
+    slowly never delays an answer. After NoConductorError a client stays without one: connect anew.
+    """
+
+    def __init__(self, path: Path, calls: Calls) -> None:
+        self._path = path
+        self._calls = calls
+        self._streams: list[SocketStream] = []
+
+    @classmethod
+    async def connect(
+        cls, path: Path, seconds: float = CONNECT_SECONDS, patience: float = PATIENCE_SECONDS
+    ) -> Self:
+        """Connect within `seconds`. Raises NoConductorError when nobody listens there.
+
+        `patience`: seconds without an answer after which the conductor must give a sign of life.
+        """
+        return cls(path, Calls(await MessageSocket.open(path, seconds), patience))
+
+    async def submit(self, request: SubmitRequest) -> SubmitReply:
+        """See `Client.submit`."""
+        params = {
+            "config_path": request.config_path,
+            "workspace": request.workspace,
+            "fresh": request.fresh,
+            "replace": request.replace,
+            "start_sheet": request.start_sheet,
+            "variables": request.variables,
+            "client_cwd": request.client_cwd,
+        }
+        reply = await self._calls.call("job.submit", params)
+        with self._understanding():
+            return SubmitReply(
+                job_id=str(reply["job_id"]),
+                status=str(reply["status"]),
+                message=str(reply["message"] or ""),
+                run=int(reply["run"]),
+                exit_code=int(reply["exit_code"]),
+            )
+
+    async def status(self, job: str) -> dict[str, Any]:
+        """See `Client.status`."""
+        picture = await self._calls.call("job.status", {"job_id": job})
+        with self._understanding():
+            sheets = sorted(picture["sheets"].values(), key=lambda sheet: int(sheet["num"]))
+            return {**picture, "sheets": sheets}
+
+    async def list_jobs(self) -> list[dict[str, Any]]:
+        """See `Client.list_jobs`."""
+        jobs = await self._calls.call("job.list", {})
+        with self._understanding():
+            return [dict(job) for job in jobs]
+
+    async def pause(self, job: str) -> Receipt:
+        """See `Client.pause`."""
+        return await self._command("job.pause", {"job_id": job})
+
+    async def resume(self, job: str) -> Receipt:
+        """See `Client.resume`."""
+        return await self._command("job.resume", {"job_id": job})
+
+    async def cancel(self, job: str) -> Receipt:
+        """See `Client.cancel`."""
+        return await self._command("job.cancel", {"job_id": job})
+
+    async def retry(self, job: str, sheet: int | None = None) -> Receipt:
+        """See `Client.retry`."""
+        return await self._command("job.retry", {"job_id": job, "sheet": sheet})
+
+    async def health(self) -> dict[str, Any]:
+        """See `Client.health`."""
+        health = await self._calls.call("daemon.health", {})
+        with self._understanding():
+            return dict(health)
+
+    async def events(self, job: str | None = None) -> AsyncIterator[Event]:
+        """See `Client.events`."""
+        self._calls.check()
+        stream = await SocketStream.open(self._path, job)
+        self._streams.append(stream)
+        return stream
+
+    async def close(self) -> None:
+        """See `Client.close`; open streams end."""
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            await stream.aclose()
+        await self._calls.close()
+
+    async def _command(self, method: str, params: dict[str, Any]) -> Receipt:
+        reply = await self._calls.call(method, params)
+        with self._understanding():
+            return Receipt(
+                job_id=str(reply["job_id"]),
+                run=int(reply["run"]),
+                status=JobStatus(reply["job_status"]),
+                message=str(reply["message"] or ""),
+            )
+
+    @contextmanager
+    def _understanding(self) -> Iterator[None]:
+        """Read an answer; one of another shape comes from something that is no conductor of ours."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise not_the_protocol(self._path) from None

@@ -1,0 +1,3 @@
+"""The event bus and, later, probes."""
+
+from __future__ import annotations

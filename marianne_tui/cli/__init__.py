@@ -1,0 +1,3 @@
+"""Commands of `mzt`, one file each."""
+
+from __future__ import annotations

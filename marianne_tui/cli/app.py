@@ -1,0 +1,89 @@
+"""The command group: a command's module is imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from marianne_core.model.errors import EXIT_INTERRUPTED
+from marianne_tui import __version__
+from marianne_tui.cli.catalogue import ENTRIES, SECTIONS
+
+_ABOUT = """Conduct command-line agents: a score says what, mzt plans it, runs it, checks what was
+made, and remembers everything."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands from a table."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(ENTRIES)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        entry = ENTRIES.get(name)
+        if entry is None:
+            return None
+        command = getattr(importlib.import_module(entry.target), "command", None)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{entry.target} has no command")
+        command.short_help = entry.summary
+        command.epilog = f"\b\nExample:\n  {entry.example}"
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name in ENTRIES or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        import difflib
+
+        near = difflib.get_close_matches(name, ENTRIES, n=1)
+        if near:
+            advice = f"Did you mean '{near[0]}'?"
+        elif name.endswith((".yaml", ".yml")):
+            advice = f"To run a score: mzt run {name}"
+        else:
+            advice = "See mzt --help."
+        raise click.UsageError(f"No such command '{name}'. {advice}", ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, ENTRIES))
+        for title, entries in SECTIONS.items():
+            with formatter.section(title):
+                for entry in entries:
+                    formatter.write(f"  {entry.name:<{width}}  {entry.summary}\n")
+                    formatter.write(f"  {'':<{width}}  $ {entry.example}\n")
+
+
+@click.group(
+    cls=LazyGroup,
+    help=_ABOUT,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(
+    __version__, "-V", "--version", prog_name="mzt", message="%(prog)s %(version)s"
+)
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors (anywhere on the line).")
+@click.pass_context
+def cli(ctx: click.Context, **_options: Any) -> None:
+    """Show the help when no command is given."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def run_click(arguments: list[str]) -> int:
+    """Run a command line through click; returns the exit status. Errors of ours pass through."""
+    try:
+        result = cli.main(arguments, prog_name="mzt", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except click.ClickException as mistake:
+        mistake.show()
+        return mistake.exit_code
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,183 @@
+"""`mzt history [JOB]`: every attempt of a run, or every run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from marianne_core.model.runs import JobRef
+from marianne_core.remember.queries import open_reader
+from marianne_core.remember.rows import AttemptRow, RunRow
+from marianne_tui.cli.columns import Cell, table
+from marianne_tui.cli.output import print_json
+from marianne_tui.cli.params import JOB, json_option, sheet_option
+from marianne_tui.cli.reading import find_home, run_dict
+from marianne_tui.cli.sanitize import one_line
+from marianne_tui.cli.style import (
+    ascii_only,
+    clock_time,
+    colour_of,
+    duration,
+    glyph,
+    wants_colour,
+    word,
+)
+
+_STATE_OF_END = {
+    "ok": "completed",
+    "failed": "failed",
+    "timeout": "failed",
+    "lost": "failed",
+    "cancelled": "cancelled",
+    "skipped": "skipped",
+    "never_ran": "skipped",
+}
+
+
+@click.command(
+    "history",
+    help="Every attempt of a job's newest run (JOB#RUN: of another); without JOB, all runs.",
+)
+@click.argument("job", type=JOB, required=False)
+@sheet_option("Only this sheet.")
+@click.option("--runs", is_flag=True, help="All runs of the job instead of one run's attempts.")
+@click.option(
+    "-n",
+    "--limit",
+    default=50,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="At most the newest so many.",
+)
+@json_option
+def command(job: JobRef | None, sheet: int | None, runs: bool, limit: int, as_json: bool) -> None:
+    """Show what happened, oldest attempt first; runs newest first."""
+    with open_reader(find_home()) as reader, reader.snapshot():
+        if job is None or runs:
+            if job is not None:
+                reader.get_run(job)
+            found = reader.list_runs(job_id=job.job_id if job else None, limit=limit)
+            _show_runs(found, as_json)
+            return
+        run = reader.get_run(job)
+        attempts = reader.attempts(run.run_id, sheet)
+    attempts.sort(key=lambda attempt: (attempt.intended_at, attempt.num, attempt.attempt))
+    hidden = max(0, len(attempts) - limit)
+    attempts = attempts[hidden:]
+    if as_json:
+        records = [_as_dict(attempt) for attempt in attempts]
+        print_json({"job_id": run.job_id, "run": run.run, "records": records})
+        return
+    click.echo(f"{one_line(f'{run.job_id}#{run.run}')} {word(run.status)}")
+    if hidden:
+        click.echo(f"  ... {hidden} earlier attempts; --limit shows more")
+    if attempts:
+        click.echo("\n".join(_table(attempts)))
+    else:
+        click.echo("  nothing was tried yet")
+
+
+def _show_runs(runs: list[RunRow], as_json: bool) -> None:
+    if as_json:
+        print_json([run_dict(run) for run in runs])
+        return
+    plain = ascii_only(sys.stdout)
+    rows: list[list[Cell]] = [
+        [
+            (glyph(run.status, ascii_only=plain), colour_of(run.status)),
+            one_line(f"{run.job_id}#{run.run}"),
+            (word(run.status), colour_of(run.status)),
+            f"{run.completed}/{run.sheets_total}",
+            clock_time(run.submitted_at),
+            duration(
+                None
+                if not run.finished_at
+                else run.finished_at - (run.started_at or run.finished_at)
+            ),
+            (one_line(run.reason), "dim"),
+        ]
+        for run in runs
+    ]
+    if not rows:
+        click.echo("no runs yet")
+        return
+    header = ("", "run", "status", "sheets", "submitted", "took", "note")
+    click.echo("\n".join(table(header, rows, colour=wants_colour(sys.stdout), right=(3, 5))))
+
+
+def _table(attempts: list[AttemptRow]) -> list[str]:
+    plain = ascii_only(sys.stdout)
+    rows: list[list[Cell]] = []
+    for attempt in attempts:
+        state = _state(attempt)
+        start = attempt.started_at or attempt.intended_at
+        took = attempt.finished_at - start if attempt.finished_at is not None else None
+        rate = attempt.pass_rate
+        rows.append(
+            [
+                (glyph(state, ascii_only=plain), colour_of(state)),
+                str(attempt.num),
+                str(attempt.attempt),
+                str(attempt.mode),
+                one_line(attempt.instrument),
+                clock_time(start),
+                duration(took),
+                _ending(attempt),
+                "" if rate is None else f"{rate:.0f} %",
+                (one_line(attempt.reason), "dim"),
+            ]
+        )
+    header = (
+        "",
+        "sheet",
+        "try",
+        "mode",
+        "instrument",
+        "started",
+        "took",
+        "ended",
+        "passed",
+        "note",
+    )
+    return table(header, rows, colour=wants_colour(sys.stdout), right=(1, 2, 6, 8))
+
+
+def _state(attempt: AttemptRow) -> str:
+    if attempt.ended is None:
+        return "in_progress"
+    if attempt.ended == "ok" and attempt.pass_rate is not None and attempt.pass_rate < 100:
+        return "retry_scheduled"
+    return _STATE_OF_END.get(attempt.ended, "failed")
+
+
+def _ending(attempt: AttemptRow) -> str:
+    if attempt.ended is None:
+        return "running"
+    if attempt.signal:
+        return f"{word(attempt.ended)} (signal {attempt.signal})"
+    if attempt.exit_code:
+        return f"{word(attempt.ended)} ({attempt.exit_code})"
+    return word(attempt.ended)
+
+
+def _as_dict(attempt: AttemptRow) -> dict[str, Any]:
+    return {
+        "sheet": attempt.num,
+        "attempt": attempt.attempt,
+        "mode": str(attempt.mode),
+        "instrument": attempt.instrument,
+        "model": attempt.model,
+        "started_at": attempt.started_at,
+        "finished_at": attempt.finished_at,
+        "ended": attempt.ended,
+        "exit_code": attempt.exit_code,
+        "signal": attempt.signal,
+        "code": attempt.code,
+        "reason": attempt.reason,
+        "pass_rate": attempt.pass_rate,
+        "input_tokens": attempt.input_tokens,
+        "output_tokens": attempt.output_tokens,
+        "cost_usd": attempt.cost_usd,
+    }

@@ -1,0 +1,102 @@
+"""`mzt logs JOB`: what the sheets wrote, from the files of their attempts."""
+
+from __future__ import annotations
+
+import click
+
+from marianne_core.model.errors import InputError
+from marianne_core.model.runs import JobRef
+from marianne_core.remember.home import Home
+from marianne_core.remember.queries import open_reader
+from marianne_core.remember.rows import AttemptRow, RunRow
+from marianne_tui.cli.output import print_json
+from marianne_tui.cli.params import JOB, json_option, sheet_option
+from marianne_tui.cli.reading import find_home
+from marianne_tui.cli.tailing import Part, Printer, follow_parts, read_tail
+
+_LINES_OF_MANY = 20
+"""Lines shown of every sheet when no sheet is named."""
+
+
+@click.command("logs", help="What a sheet wrote; without --sheet, the end of what each sheet wrote.")
+@click.argument("job", type=JOB)
+@sheet_option("Only this sheet.")
+@click.option(
+    "--attempt", type=click.IntRange(min=1), metavar="N", help="This attempt instead of the last one."
+)
+@click.option("--stderr", is_flag=True, help="Standard error instead of standard output.")
+@click.option(
+    "-f", "-F", "--follow", is_flag=True, help="Go on until the sheet (or the job) has ended."
+)
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help=f"Only the last N lines (default: all of one sheet, {_LINES_OF_MANY} of each of many).",
+)
+@click.option("--raw", is_flag=True, help="Unchanged bytes, with escape sequences. Mind your terminal.")
+@json_option
+def command(
+    job: JobRef,
+    sheet: int | None,
+    attempt: int | None,
+    stderr: bool,
+    follow: bool,
+    lines: int | None,
+    raw: bool,
+    as_json: bool,
+) -> None:
+    """Print, or follow, attempt files. Agent output is cleaned unless --raw is given."""
+    if attempt is not None and sheet is None:
+        raise click.UsageError("--attempt needs --sheet")
+    if raw and as_json:
+        raise click.UsageError("--raw and --json exclude each other")
+    if lines is None and sheet is None:
+        lines = _LINES_OF_MANY
+    home = find_home()
+    run, parts = _parts(home, job, sheet, attempt, stderr)
+    printer = Printer(headers=sheet is None, raw=raw, as_json=as_json and follow)
+    if follow:
+        follow_parts(home, run, parts, printer, sheet=sheet, attempt=attempt, stderr=stderr, lines=lines)
+        return
+    if as_json:
+        print_json(
+            {
+                "job_id": run.job_id,
+                "run": run.run,
+                "logs": [part.as_dict(read_tail(part.path, lines)) for part in parts],
+            }
+        )
+        return
+    for part in parts:
+        printer.show(part, read_tail(part.path, lines))
+        printer.finish(part)
+
+
+def _parts(
+    home: Home, job: JobRef, sheet: int | None, attempt: int | None, stderr: bool
+) -> tuple[RunRow, list[Part]]:
+    with open_reader(home) as reader, reader.snapshot():
+        run = reader.get_run(job)
+        rows = reader.attempts(run.run_id, sheet)
+    if sheet is not None and not 1 <= sheet <= run.sheets_total:
+        raise InputError(
+            f"there is no sheet {sheet}", where=str(job), hint=f"it has sheets 1 to {run.sheets_total}"
+        )
+    return run, choose_parts(home, run, rows, attempt, stderr)
+
+
+def choose_parts(
+    home: Home, run: RunRow, rows: list[AttemptRow], attempt: int | None, stderr: bool
+) -> list[Part]:
+    """The last attempt of every sheet, or the one that was asked for. Raises InputError."""
+    last = {row.num: row for row in rows if attempt is None or row.attempt == attempt}
+    if attempt is not None and not last:
+        raise InputError(
+            f"there is no attempt {attempt}",
+            where=f"{run.job_id}#{run.run}",
+            hint=f"{len(rows)} were made; mzt history {run.job_id} lists them",
+        )
+    folder = home.run_dir(run.run_id)
+    return [Part.of(folder, row, stderr) for _, row in sorted(last.items())]

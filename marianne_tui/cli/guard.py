@@ -1,0 +1,104 @@
+"""Around every command: errors become one or two lines and an exit status, never a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from marianne_core.model.errors import EXIT_FAILED, EXIT_INTERRUPTED, MztError
+from marianne_tui.cli.fast import fast_call
+from marianne_tui.cli.sanitize import clean, one_line
+
+
+def run_guarded(arguments: list[str]) -> int:
+    """Run a command line; returns the exit status.
+
+    `--debug` anywhere before a `--` (or MARIANNE_DEBUG=1) lets tracebacks through. A reader that
+    goes away (`mzt logs x | head`) is not an error.
+    """
+    _be_lenient_about_encodings()
+    arguments, debug = _take_debug(arguments)
+    try:
+        status = _run(arguments, debug)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        return 0
+    except OSError as error:
+        if debug:
+            raise
+        _let_go_of_stdout()
+        complain(f"cannot write the output: {error.strerror or error}")
+        return EXIT_FAILED
+    return status
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    try:
+        if "_MZT_COMPLETE" not in os.environ and (call := fast_call(arguments)) is not None:
+            call()
+            return 0
+        # Click is imported only for what the fast way does not know.
+        from marianne_tui.cli.app import run_click
+
+        return run_click(arguments)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except MztError as error:
+        if debug:
+            raise
+        show_error(error)
+        return error.exit_code
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        complain(f"{where}{error.strerror or error}")
+        return EXIT_FAILED
+    except Exception as error:
+        if debug:
+            raise
+        complain(
+            f"internal error: {type(error).__name__}: {error}",
+            hint="this is a fault of mzt; the same command with --debug shows where",
+        )
+        return EXIT_FAILED
+
+
+def show_error(error: MztError) -> None:
+    """Print an error as people read it, on stderr."""
+    complain(f"{error.where}: {error.what}" if error.where else error.what, hint=error.hint)
+
+
+def complain(what: str, *, hint: str = "") -> None:
+    """`mzt: what` and, below it, what to do."""
+    lines = [f"mzt: {one_line(what)}"]
+    if hint:
+        lines.append(f"  hint: {one_line(hint)}")
+    with contextlib.suppress(OSError):
+        print(clean("\n".join(lines)), file=sys.stderr, flush=True)
+
+
+def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept = [a for a in arguments[:end] if a != "--debug"] + arguments[end:]
+    asked = len(kept) < len(arguments) or os.environ.get("MARIANNE_DEBUG", "") not in ("", "0")
+    return kept, asked
+
+
+def _be_lenient_about_encodings() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+
+def _let_go_of_stdout() -> None:
+    """Point stdout elsewhere, so that the interpreter's own flush at exit stays quiet."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,89 @@
+"""An event as one line for a person: what `mzt run` prints into a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from marianne_core.model.events import Event
+from marianne_tui.cli.sanitize import one_line
+from marianne_tui.cli.style import clock_time, duration, glyph, paint
+
+_STATE_OF = {
+    "sheet.started": "in_progress",
+    "sheet.completed": "completed",
+    "sheet.partial": "retry_scheduled",
+    "sheet.failed": "failed",
+    "sheet.skipped": "skipped",
+    "sheet.cancelled": "cancelled",
+    "sheet.retrying": "retry_scheduled",
+    "sheet.waiting": "waiting",
+    "job.started": "running",
+    "job.resuming": "running",
+    "job.completed": "completed",
+    "job.failed": "failed",
+    "job.cancelled": "cancelled",
+    "job.cancelling": "cancelling",
+    "job.paused": "paused",
+    "job.pausing": "pausing",
+}
+_COLOUR_OF = {
+    "completed": "green",
+    "failed": "red",
+    "skipped": "yellow",
+    "cancelled": "yellow",
+    "retry_scheduled": "magenta",
+    "waiting": "magenta",
+    "paused": "yellow",
+}
+_DETAILS = ("instrument", "attempt", "exit_code", "duration_seconds", "validation_pass_rate")
+
+
+def event_line(
+    event: Event, titles: Mapping[int, str], *, colour: bool = False, plain: bool = False
+) -> str:
+    """`12:03:04 ✓ sheet 3 completed (Second variation) · cli · attempt 1 · 0.2 s`.
+
+    `titles` are the sheets' descriptions. `plain` uses ASCII glyphs.
+    """
+    state = _STATE_OF.get(event.event, "")
+    mark = glyph(state, ascii_only=plain) if state else " "
+    subject, _, happening = event.event.rpartition(".")
+    happening = happening.replace("_", " ")
+    if event.sheet_num:
+        what = f"sheet {event.sheet_num} {happening}"
+        title = titles.get(event.sheet_num)
+        if title:
+            what += f" ({one_line(title, 48)})"
+    else:
+        what = f"{subject.removeprefix('baton.').replace('.', ' ') or 'event'} {happening}"
+    separator = " - " if plain else " · "
+    parts = [one_line(what), *_detail_words(event.data)]
+    reason = event.data.get("reason") or event.data.get("message")
+    if reason:
+        parts.append(one_line(reason))
+    line = separator.join(parts)
+    return (
+        f"{clock_time(event.timestamp)} {paint(mark, _COLOUR_OF.get(state, 'dim'), colour)} {line}"
+    )
+
+
+def _detail_words(data: Mapping[str, Any]) -> list[str]:
+    words = []
+    for key in _DETAILS:
+        value = data.get(key)
+        if value is None:
+            continue
+        if key == "attempt":
+            words.append(f"attempt {one_line(value)}")
+        elif key == "exit_code":
+            if value:
+                words.append(f"exit status {one_line(value)}")
+        elif key == "duration_seconds" and isinstance(value, int | float):
+            words.append(duration(value))
+        elif key == "validation_pass_rate":
+            if isinstance(value, int | float) and value < 100:
+                words.append(f"{value:.0f} % of its validations passed")
+        else:
+            words.append(one_line(value))
+    return words

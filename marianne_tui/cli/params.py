@@ -1,0 +1,48 @@
+"""Parameters that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from marianne_core.model.runs import JobRef
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class JobParam(click.ParamType):
+    """JOB or JOB#RUN; a wrong form is an InputError. Shells complete the ids of known jobs."""
+
+    name = "job"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> JobRef:
+        return value if isinstance(value, JobRef) else JobRef.parse(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from marianne_tui.cli.reading import known_job_ids
+
+        return [CompletionItem(j) for j in known_job_ids() if j.startswith(incomplete)]
+
+
+JOB = JobParam()
+SCORE = click.Path(dir_okay=True, exists=False, path_type=str)
+"""A score file: its loader tells what is wrong with it, better than click would."""
+
+
+def json_option(function: F) -> F:
+    """`--json`: one JSON document instead of text."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def sheet_option(text: str) -> Callable[[F], F]:
+    """`--sheet N`, from 1."""
+    return click.option(
+        "-b", "--sheet", type=click.IntRange(min=1), default=None, metavar="N", help=text
+    )

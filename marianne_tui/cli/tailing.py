@@ -1,0 +1,235 @@
+"""Reading and following the files that attempts write to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from marianne_core.model.states import SheetStatus
+from marianne_core.remember.home import Home
+from marianne_core.remember.queries import open_reader
+from marianne_core.remember.rows import AttemptRow, RunRow, SheetRow
+from marianne_tui.cli.output import to_json
+from marianne_tui.cli.sanitize import StreamCleaner, clean
+
+_PIECE = 1 << 16
+_NAP = 0.1
+"""Seconds between two looks at the files."""
+_LOOK = 0.5
+"""Seconds between two looks at the store for new attempts and ends."""
+
+
+@dataclass(slots=True)
+class Part:
+    """One file of one attempt, and how far it was read."""
+
+    sheet: int
+    attempt: int
+    stream: str
+    """`stdout` or `stderr`."""
+    path: Path
+    offset: int = 0
+    """Bytes read so far."""
+    cleaner: StreamCleaner = field(default_factory=StreamCleaner)
+
+    @classmethod
+    def of(cls, run_dir: Path, row: AttemptRow, stderr: bool) -> Part:
+        """The file of an attempt in the directory of its run."""
+        # The name is that of run.attempt_files; imported there, it would bring asyncio with it.
+        suffix, stream = ("err", "stderr") if stderr else ("out", "stdout")
+        return cls(row.num, row.attempt, stream, run_dir / f"{row.num}.{row.attempt}.{suffix}")
+
+    def as_dict(self, content: bytes | None) -> dict[str, Any]:
+        """For `--json`; `text` is null when the file is gone or was never made."""
+        text = None if content is None else clean(content.decode("utf-8", "replace"))
+        return {
+            "sheet": self.sheet,
+            "attempt": self.attempt,
+            "stream": self.stream,
+            "path": str(self.path),
+            "text": text,
+        }
+
+    def read_on(self) -> bytes:
+        """What was appended since the last call, at most one piece; empty at the end."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(_PIECE)
+        except FileNotFoundError:
+            return b""
+        self.offset += len(data)
+        return data
+
+
+class Printer:
+    """Prints pieces of files on stdout, with a header where another file begins."""
+
+    def __init__(self, *, headers: bool, raw: bool, as_json: bool) -> None:
+        self._headers = headers
+        self._raw = raw
+        self._as_json = as_json
+        self._current: tuple[int, int] | None = None
+        self._at_line_start = True
+        self._rest: dict[tuple[int, int], str] = {}
+
+    def show(self, part: Part, content: bytes | None) -> None:
+        """Print a piece of a file; None says that the file is gone or was never made."""
+        if content is None:
+            if self._headers:
+                self._head(part)
+            print("mzt: this output is not there (any more)", file=sys.stderr)
+            return
+        if not content:
+            return
+        self._write(part, content, part.cleaner.feed(content))
+
+    def finish(self, part: Part) -> None:
+        """Print what was held back of a file that has ended."""
+        rest = part.cleaner.finish()
+        if rest and not self._raw:
+            self._write(part, b"", rest)
+        if self._as_json:
+            text = self._rest.pop((part.sheet, part.attempt), "")
+            if text:
+                self._json_line(part, text)
+        elif self._headers and not self._at_line_start:
+            sys.stdout.write("\n")
+            self._at_line_start = True
+
+    def _write(self, part: Part, content: bytes, text: str) -> None:
+        if self._as_json:
+            key = (part.sheet, part.attempt)
+            *whole, rest = (self._rest.get(key, "") + text).split("\n")
+            self._rest[key] = rest
+            for line in whole:
+                self._json_line(part, line)
+            return
+        if self._headers:
+            self._head(part)
+        if self._raw:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+            self._at_line_start = content.endswith(b"\n")
+        elif text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            self._at_line_start = text.endswith("\n")
+
+    def _head(self, part: Part) -> None:
+        if self._current == (part.sheet, part.attempt):
+            return
+        self._current = (part.sheet, part.attempt)
+        gap = "" if self._at_line_start else "\n"
+        sys.stdout.write(f"{gap}==> sheet {part.sheet}, attempt {part.attempt}, {part.stream} <==\n")
+        self._at_line_start = True
+
+    def _json_line(self, part: Part, line: str) -> None:
+        record = {"sheet": part.sheet, "attempt": part.attempt, "stream": part.stream, "line": line}
+        sys.stdout.write(to_json(record) + "\n")
+        sys.stdout.flush()
+
+
+def read_tail(path: Path, lines: int | None) -> bytes | None:
+    """The last `lines` lines of a file (None: all of it); None when there is no such file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(tail_offset(file.fileno(), lines))
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def tail_offset(fd: int, lines: int | None) -> int:
+    """Where the last `lines` lines of an open file begin, found from its end."""
+    size = os.fstat(fd).st_size
+    if lines is None:
+        return 0
+    if lines == 0:
+        return size
+    position, missing = size, lines
+    while position > 0:
+        start = max(0, position - _PIECE)
+        piece = os.pread(fd, position - start, start)
+        end = len(piece)
+        if position == size and piece.endswith(b"\n"):
+            end -= 1  # the last line's own end does not begin another
+        while (at := piece.rfind(b"\n", 0, end)) >= 0:
+            missing -= 1
+            if missing == 0:
+                return start + at + 1
+            end = at
+        position = start
+    return 0
+
+
+def follow_parts(
+    home: Home,
+    run: RunRow,
+    parts: list[Part],
+    printer: Printer,
+    *,
+    sheet: int | None,
+    attempt: int | None,
+    stderr: bool,
+    lines: int | None,
+) -> None:
+    """Print what attempts write, new attempts too, until the sheet or the whole run has ended.
+
+    A run that does not move because no conductor is there, or because it is paused, is followed
+    all the same until Ctrl-C: its sheets may still be running.
+    """
+    known: dict[tuple[int, int], Part] = {}
+    for part in parts:
+        with contextlib.suppress(FileNotFoundError), part.path.open("rb") as file:
+            part.offset = tail_offset(file.fileno(), lines)
+        known[part.sheet, part.attempt] = part
+    looked, ended = 0.0, False
+    finished: set[tuple[int, int]] = set()
+    while True:
+        # The store is asked before the files are read: what it calls ended has written all.
+        if time.monotonic() - looked >= _LOOK:
+            looked = time.monotonic()
+            with open_reader(home) as reader, reader.snapshot():
+                newest = reader.run(run.run_id)
+                rows = reader.attempts(run.run_id, sheet)
+                sheets = reader.sheets(run.run_id)
+            for row in rows:
+                if (attempt is None and row.attempt >= 1) or row.attempt == attempt:
+                    known.setdefault((row.num, row.attempt), Part.of(home.run_dir(run.run_id), row, stderr))
+            over = {(row.num, row.attempt) for row in rows if row.ended is not None}
+            ended = newest is None or _ended(newest, sheets, rows, sheet, attempt)
+        quiet = True
+        for key, part in known.items():
+            if key in finished:
+                continue
+            while data := part.read_on():
+                printer.show(part, data)
+                quiet = False
+            if key in over:
+                printer.finish(part)
+                finished.add(key)
+        if ended:
+            return
+        if quiet:
+            time.sleep(_NAP)
+
+
+def _ended(
+    run: RunRow,
+    sheets: list[SheetRow],
+    rows: list[AttemptRow],
+    sheet: int | None,
+    attempt: int | None,
+) -> bool:
+    if attempt is not None:
+        return all(row.ended is not None for row in rows if row.attempt == attempt)
+    if run.status.terminal:
+        return True
+    return any(row.num == sheet and SheetStatus(row.status).terminal for row in sheets)

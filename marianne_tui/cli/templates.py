@@ -1,0 +1,54 @@
+"""The first score that `mzt init` writes."""
+
+from __future__ import annotations
+
+FIRST_SCORE = """\
+# {name}.yaml: written by `mzt init`.
+#
+#   mzt validate {name}.yaml      check it and see its plan
+#   mzt run {name}.yaml           run it
+#   mzt status {name}             where it stands
+#
+# Every field is described in docs/reference/score.md.
+
+name: {name}
+description: A first score
+workspace: ./workspaces/{name} # what the sheets make goes here
+
+# `cli` runs the template below as a bash script. To let an agent do the work, name its
+# instrument instead (`mzt instruments list`) and write the template as a prompt.
+instrument: cli
+instrument_config:
+  timeout_seconds: 300
+
+sheet:
+  size: 1
+  total_items: 3 # three sheets, one after the other
+  descriptions:
+    1: Gather
+    2: Work
+    3: Sum up
+
+retry:
+  max_retries: 1
+  base_delay_seconds: 2
+
+cross_sheet:
+  auto_capture_stdout: true # what a sheet prints is known to the next ones
+
+prompt:
+  template: |
+    set -eu
+    {{% if sheet_num == 1 -%}}
+    echo 'a note from the first sheet' | tee note-1.txt
+    {{% else -%}}
+    # Text of other sheets is foreign to a script: `quote` keeps it from being run.
+    printf 'sheet %s read: %s\\n' {{{{ sheet_num }}}} {{{{ previous_outputs[sheet_num - 1] | trim | quote }}}} |
+      tee note-{{{{ sheet_num }}}}.txt
+    {{% endif %}}
+
+validations:
+  - type: file_exists
+    path: "{{workspace}}/note-{{sheet_num}}.txt"
+    description: every sheet leaves its note
+"""

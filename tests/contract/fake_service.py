@@ -1,0 +1,207 @@
+"""A conductor made of a dict: enough behaviour for clients, server and host to be tested."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from marianne_core.model.errors import InputError, JobSubmissionError, NoConductorError
+from marianne_core.model.events import Event
+from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
+from marianne_core.model.runs import JobRef
+from marianne_core.model.states import JobStatus, SheetStatus
+from marianne_core.watch.bus import EventBus, of_job
+
+HELD = "held"
+"""A score with this text runs until `FakeService.release`."""
+
+_RESUMABLE = (JobStatus.PAUSED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+@dataclass
+class FakeRun:
+    """One run with one sheet."""
+
+    job_id: str
+    run: int
+    status: JobStatus = JobStatus.RUNNING
+    sheet: SheetStatus = SheetStatus.IN_PROGRESS
+    attempts: int = 1
+    options: SubmitRequest = field(default_factory=lambda: SubmitRequest(""))
+
+    def picture(self) -> dict[str, Any]:
+        """The run as `status` shows it."""
+        sheet = {
+            "num": 1,
+            "movement": 1,
+            "status": str(self.sheet),
+            "attempts": self.attempts,
+            "instrument": "cli",
+            "exit_code": 0 if self.sheet is SheetStatus.COMPLETED else None,
+            "reason": "",
+            "started_at": 1.0,
+            "finished_at": None,
+        }
+        return {
+            "job_id": self.job_id,
+            "run": self.run,
+            "status": str(self.status),
+            "reason": "",
+            "sheets_total": 1,
+            "sheets_completed": int(self.sheet is SheetStatus.COMPLETED),
+            "sheets": [sheet],
+        }
+
+
+class FakeService:
+    """Satisfies `Service` and `HostedConductor`."""
+
+    def __init__(self) -> None:
+        self.bus = EventBus()
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.runs: list[FakeRun] = []
+        self.log: list[str] = []
+        self.slow_cancel: asyncio.Event | None = None
+        """When set, `cancel` waits for it."""
+        self._seconds = itertools.count(1)
+        self._gone = False
+
+    async def submit(self, request: SubmitRequest) -> SubmitReply:
+        self._check()
+        path = Path(request.client_cwd or "/", request.config_path)
+        if not path.is_file():
+            return SubmitReply("", "rejected", f"{path}: no such file", exit_code=2)
+        earlier = [run for run in self.runs if run.job_id == path.stem]
+        if earlier and earlier[-1].status.active:
+            message = f"{path.stem} is {earlier[-1].status}; `mzt resume`, or run it with --replace"
+            return SubmitReply(path.stem, "rejected", message, exit_code=2)
+        run = FakeRun(path.stem, len(earlier) + 1, options=request)
+        self.runs.append(run)
+        self._tell(run, "job.started")
+        if HELD not in path.read_text():
+            asyncio.get_running_loop().call_soon(self._finish, run)
+        return SubmitReply(run.job_id, "accepted", "started", run.run)
+
+    async def status(self, job: str) -> dict[str, Any]:
+        return self._find(job).picture()
+
+    async def list_jobs(self) -> list[dict[str, Any]]:
+        self._check()
+        newest = {run.job_id: run for run in self.runs}
+        order = sorted(newest.values(), key=self.runs.index, reverse=True)
+        return [{"job_id": r.job_id, "run": r.run, "status": str(r.status)} for r in order]
+
+    async def pause(self, job: str) -> Receipt:
+        run = self._find(job)
+        if run.status is not JobStatus.RUNNING:
+            raise JobSubmissionError(f"{job} is {run.status}", hint="only a running job can pause")
+        run.status = JobStatus.PAUSING
+        self._tell(run, "job.pausing")
+        return self._receipt(run)
+
+    async def resume(self, job: str) -> Receipt:
+        run = self._find(job)
+        if run.status not in _RESUMABLE:
+            raise JobSubmissionError(f"{job} is {run.status}")
+        return self._again(run)
+
+    async def cancel(self, job: str) -> Receipt:
+        run = self._find(job)
+        if run.status.terminal:
+            raise JobSubmissionError(f"{job} is {run.status} already")
+        self.log.append("cancel asked")
+        if self.slow_cancel is not None:
+            await self.slow_cancel.wait()
+        run.status, run.sheet = JobStatus.CANCELLED, SheetStatus.CANCELLED
+        self.log.append("cancel done")
+        self._tell(run, "job.cancelled")
+        return self._receipt(run)
+
+    async def retry(self, job: str, sheet: int | None = None) -> Receipt:
+        run = self._find(job)
+        if sheet not in (None, 1):
+            raise InputError(f"{job} has no sheet {sheet}", hint="it has 1 sheet")
+        return self._again(run)
+
+    async def health(self) -> dict[str, Any]:
+        self._check()
+        return {
+            "status": "ok",
+            "pid": os.getpid(),
+            "uptime_seconds": 1.0,
+            "shutting_down": False,
+            "version": "0.0.0",
+        }
+
+    async def events(self, job: str | None = None) -> AsyncIterator[Event]:
+        if job is not None and self.runs:
+            self._find(job)
+        return self.bus.subscribe(of_job(job))
+
+    def drain(self) -> None:
+        self.log.append("drain")
+        for run in self.runs:
+            if run.status is JobStatus.RUNNING:
+                run.status = JobStatus.PAUSING
+                self._tell(run, "job.pausing")
+
+    async def end_sheets(self) -> None:
+        self.log.append("end_sheets")
+        for run in self.runs:
+            if run.status.active:
+                run.status, run.sheet = JobStatus.PAUSED, SheetStatus.CANCELLED
+                self._tell(run, "job.paused")
+
+    def release(self) -> None:
+        """Let every running sheet end well."""
+        for run in self.runs:
+            if run.status.active:
+                self._finish(run)
+
+    def leave(self) -> None:
+        """The conductor goes."""
+        self._gone = True
+        self.bus.close()
+
+    def _finish(self, run: FakeRun) -> None:
+        run.sheet = SheetStatus.COMPLETED
+        self._tell(run, "sheet.completed", sheet=1)
+        pausing = run.status is JobStatus.PAUSING
+        run.status = JobStatus.PAUSED if pausing else JobStatus.COMPLETED
+        self._tell(run, "job.paused" if pausing else "job.completed")
+
+    def _again(self, run: FakeRun) -> Receipt:
+        run.status, run.sheet = JobStatus.RUNNING, SheetStatus.IN_PROGRESS
+        run.attempts += 1
+        self._tell(run, "job.resuming")
+        asyncio.get_running_loop().call_soon(self._finish, run)
+        return self._receipt(run)
+
+    def _tell(self, run: FakeRun, name: str, sheet: int = 0) -> None:
+        if any(other.status.active for other in self.runs):
+            self.idle.clear()
+        else:
+            self.idle.set()
+        event = Event(name, run.job_id, run.run, sheet, float(next(self._seconds)))
+        self.bus.publish(event)
+
+    def _receipt(self, run: FakeRun) -> Receipt:
+        return Receipt(run.job_id, run.run, run.status, f"{run.job_id} is {run.status}")
+
+    def _find(self, job: str) -> FakeRun:
+        self._check()
+        ref = JobRef.parse(job)
+        for run in reversed(self.runs):
+            if run.job_id == ref.job_id and ref.run in (None, run.run):
+                return run
+        raise JobSubmissionError(f"there is no job {job}", hint="mzt list shows what there is")
+
+    def _check(self) -> None:
+        if self._gone:
+            raise NoConductorError("the conductor has left")

@@ -1,0 +1,3 @@
+"""Panels of the dashboard (made when its work comes)."""
+
+from __future__ import annotations
