@@ -6,9 +6,10 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from marianne_core.model.states import SheetStatus
 from marianne_core.remember.home import Home
@@ -44,9 +45,10 @@ class Part:
         suffix, stream = ("err", "stderr") if stderr else ("out", "stdout")
         return cls(row.num, row.attempt, stream, run_dir / f"{row.num}.{row.attempt}.{suffix}")
 
-    def as_dict(self, content: bytes | None) -> dict[str, Any]:
-        """For `--json`; `text` is null when the file is gone or was never made."""
-        text = None if content is None else clean(content.decode("utf-8", "replace"))
+    def as_dict(self, lines: int | None) -> dict[str, Any]:
+        """For `--json`, with the last `lines` lines; null when the file is not there."""
+        pieces = tail(self.path, lines)
+        text = None if pieces is None else clean(b"".join(pieces).decode("utf-8", "replace"))
         return {
             "sheet": self.sheet,
             "attempt": self.attempt,
@@ -78,15 +80,8 @@ class Printer:
         self._at_line_start = True
         self._rest: dict[tuple[int, int], str] = {}
 
-    def show(self, part: Part, content: bytes | None) -> None:
-        """Print a piece of a file; None says that the file is gone or was never made."""
-        if content is None:
-            if self._headers:
-                self._head(part)
-            print("mzt: this output is not there (any more)", file=sys.stderr)
-            return
-        if not content:
-            return
+    def show(self, part: Part, content: bytes) -> None:
+        """Print a piece of a file."""
         self._write(part, content, part.cleaner.feed(content))
 
     def finish(self, part: Part) -> None:
@@ -136,14 +131,20 @@ class Printer:
         sys.stdout.flush()
 
 
-def read_tail(path: Path, lines: int | None) -> bytes | None:
-    """The last `lines` lines of a file (None: all of it); None when there is no such file."""
+def tail(path: Path, lines: int | None) -> Iterator[bytes] | None:
+    """The last `lines` lines of a file (None: all of it) in pieces; None if there is no file."""
     try:
-        with path.open("rb") as file:
-            file.seek(tail_offset(file.fileno(), lines))
-            return file.read()
+        file = path.open("rb")
     except FileNotFoundError:
         return None
+    return _pieces(file, lines)
+
+
+def _pieces(file: BinaryIO, lines: int | None) -> Iterator[bytes]:
+    with file:
+        file.seek(tail_offset(file.fileno(), lines))
+        while piece := file.read(_PIECE):
+            yield piece
 
 
 def tail_offset(fd: int, lines: int | None) -> int:
@@ -185,13 +186,13 @@ def follow_parts(
     A run that does not move because no conductor is there, or because it is paused, is followed
     all the same until Ctrl-C: its sheets may still be running.
     """
+    first = {part.sheet: part.attempt for part in parts}
     known: dict[tuple[int, int], Part] = {}
     for part in parts:
         with contextlib.suppress(FileNotFoundError), part.path.open("rb") as file:
             part.offset = tail_offset(file.fileno(), lines)
         known[part.sheet, part.attempt] = part
-    looked, ended = 0.0, False
-    finished: set[tuple[int, int]] = set()
+    looked, ended, over = -_LOOK, False, set[tuple[int, int]]()
     while True:
         # The store is asked before the files are read: what it calls ended has written all.
         if time.monotonic() - looked >= _LOOK:
@@ -201,20 +202,20 @@ def follow_parts(
                 rows = reader.attempts(run.run_id, sheet)
                 sheets = reader.sheets(run.run_id)
             for row in rows:
-                if (attempt is None and row.attempt >= 1) or row.attempt == attempt:
-                    known.setdefault((row.num, row.attempt), Part.of(home.run_dir(run.run_id), row, stderr))
-            over = {(row.num, row.attempt) for row in rows if row.ended is not None}
+                if attempt is None and row.attempt > first.get(row.num, 0):
+                    part = Part.of(home.run_dir(run.run_id), row, stderr)
+                    known.setdefault((row.num, row.attempt), part)
+            over |= {(row.num, row.attempt) for row in rows if row.ended is not None}
             ended = newest is None or _ended(newest, sheets, rows, sheet, attempt)
         quiet = True
-        for key, part in known.items():
-            if key in finished:
-                continue
+        for key, part in sorted(known.items()):
             while data := part.read_on():
                 printer.show(part, data)
                 quiet = False
             if key in over:
                 printer.finish(part)
-                finished.add(key)
+                del known[key]
+                first[part.sheet] = max(part.attempt, first.get(part.sheet, 0))
         if ended:
             return
         if quiet:

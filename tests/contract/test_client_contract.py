@@ -68,11 +68,10 @@ async def door(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> 
     if server is not None:
         await server.start()
     door = Door(world, server, path)
-    async with asyncio.timeout(SECONDS):
-        yield door
-        await door.close()
-        if server is not None:
-            await server.close()
+    yield door
+    await door.close()
+    if server is not None:
+        await server.close()
 
 
 @pytest.fixture
@@ -86,12 +85,18 @@ async def submitted(client: Client, path: str) -> str:
     return reply.job_id
 
 
+async def following(events: AsyncIterator[Event]) -> Event:
+    """The next event, which must come soon."""
+    async with asyncio.timeout(SECONDS):
+        return await anext(events)
+
+
 async def until(client: Client, job: str, *wanted: JobStatus) -> dict[str, Any]:
     """Wait, by events, until the job has one of these states."""
     events = await client.events()
     try:
         while (picture := await client.status(job))["status"] not in wanted:
-            await anext(events)
+            await following(events)
         return picture
     finally:
         await events.aclose()  # type: ignore[attr-defined]
@@ -179,7 +184,7 @@ async def test_nothing_is_missed_after_subscribing(client: Client, world: World)
     await submitted(client, world.quick("one"))
     seen: list[Event] = []
     while not seen or seen[-1].event != "job.completed":
-        seen.append(await anext(events))
+        seen.append(await following(events))
     names = [event.event for event in seen]
     assert "job.started" in names
     assert names.index("job.started") < names.index("sheet.completed")
@@ -196,9 +201,9 @@ async def test_events_of_one_job_only(client: Client, world: World) -> None:
     await submitted(client, world.quick("other"))
     await until(client, "other", JobStatus.COMPLETED)
     world.release()
-    seen = [await anext(events)]
+    seen = [await following(events)]
     while seen[-1].event != "job.completed":
-        seen.append(await anext(events))
+        seen.append(await following(events))
     assert {event.job_id for event in seen} == {"mine"}
 
 

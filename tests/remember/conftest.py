@@ -116,7 +116,9 @@ def submission() -> Callable[..., RunDraft]:
 
 @pytest.fixture
 def submit(store: Store) -> Callable[..., Awaitable[RunKey]]:
-    async def submit(sheets: int = 3, path: str = "/scores/hello.yaml", **changes: object) -> RunKey:
+    async def submit(
+        sheets: int = 3, path: str = "/scores/hello.yaml", **changes: object
+    ) -> RunKey:
         drafts = [SheetDraft(num, "cli", movement=1, voice=num) for num in range(1, sheets + 1)]
         return await store.journal.submit(draft(path, **changes), drafts)
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marianne_core.model.runs import JobRef
+from marianne_core.model.states import JobStatus
 from marianne_core.remember.clearing import ClearFilter
 from marianne_core.remember.job_ids import path_from_store, path_to_store, stem_of
 
@@ -71,8 +72,6 @@ async def test_an_id_that_looks_numbered_is_not_taken_twice(submit) -> None:
 
 
 async def test_a_cleared_id_is_free_but_its_numbers_are_not_reused_before(store, submit) -> None:
-    from marianne_core.model.states import JobStatus
-
     first = await submit(path="/a/hello.yaml", status=JobStatus.FAILED)
     second = await submit(path="/a/hello.yaml", status=JobStatus.FAILED)
     cleared = await store.journal.clear(ClearFilter(jobs=[JobRef("hello", 2)]), now=2000.0)

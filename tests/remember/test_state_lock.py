@@ -70,7 +70,9 @@ def test_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 def test_lock_is_not_inherited(tmp_path: Path) -> None:
     lock = StateLock(tmp_path / "lock")
     lock.acquire(version="1", socket=SOCKET)
-    with subprocess.Popen(["/bin/sh", "-c", "read x"], stdin=subprocess.PIPE, close_fds=False) as child:
+    with subprocess.Popen(
+        ["/bin/sh", "-c", "read x"], stdin=subprocess.PIPE, close_fds=False
+    ) as child:
         lock.release()
         assert StateLock(lock.path).holder() is None
         assert child.poll() is None

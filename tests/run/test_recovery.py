@@ -23,6 +23,7 @@ from marianne_core.run.processes import (
     find_tokens,
     process_start_time,
     read_proc,
+    reap,
     send_signal,
 )
 from marianne_core.run.recovery import (
@@ -98,6 +99,12 @@ def in_hand(record: AttemptRecord, script: str) -> int:
     argv = ["/bin/sh", "-c", script]
     spec = LaunchSpec(record.token, argv, files.run_dir, dict(os.environ), None, files)
     return Launcher().launch(spec).pid
+
+
+def kill_shim(pid: int) -> None:
+    """The shim alone, not its instrument."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def other_boot(record: AttemptRecord) -> AttemptRecord:
@@ -223,8 +230,7 @@ async def test_a_killed_shim_whose_instrument_lives_must_be_ended_first(
 ) -> None:
     pid = in_hand(record, "echo 1; setsid sleep 60 & sleep 60")
     until(lambda: len(find_tokens([record.token]).get(record.token, [])) == 4)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    kill_shim(pid)
     finding = examine(record)
     assert isinstance(finding, MustEnd)
     assert finding.pid == pid
@@ -243,8 +249,8 @@ async def test_a_status_file_removed_under_a_living_shim(record: AttemptRecord) 
     assert isinstance(finding, MustEnd)
     assert pid in {proc.pid for proc in finding.processes}
     assert (await Tree(record.token, finding.pid).end(5.0)).survivors == ()
-    os.waitpid(pid, 0)
     assert examine(record) == NeverRan()
+    assert reap([pid]) == [pid]
 
 
 def test_another_boot(record: AttemptRecord) -> None:
@@ -262,8 +268,7 @@ def test_a_boot_id_that_is_wrong_does_not_start_a_living_attempt_again(
     pid = in_hand(record, "echo 1; exec sleep 60")
     until(lambda: record.files.stdout.read_bytes())
     assert examine(other_boot(record)) == Adopt(pid)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    kill_shim(pid)
     assert isinstance(examine(other_boot(record)), MustEnd)
 
 

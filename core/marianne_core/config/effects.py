@@ -149,6 +149,11 @@ def reason_without_effect(path: str) -> str | None:
     return None
 
 
+def effect_words(reason: str) -> str:
+    """A reason of the table as the end of a sentence: `not yet in effect: it comes with ...`."""
+    return f"{'not yet in effect' if reason.startswith('comes') else 'has no effect'}: it {reason}"
+
+
 def accepted_not_in_effect(score: Score) -> list[Problem]:
     """The fields that a score writes and that do nothing yet, in the order of the file."""
     return without_effect(score.source, JobConfig)
@@ -162,7 +167,7 @@ def without_effect(source: Source, model: type[BaseModel]) -> list[Problem]:
             source,
             source.marks.key(keys) or keys,
             "V240",
-            f"`{path}` is accepted, but not yet in effect: it {reason}",
+            f"`{path}` is accepted, but {effect_words(reason)}",
             severity=Severity.INFO,
         )
         for keys, path in _written(source.data, model)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from marianne_core.config.daemon import PROFILES, DaemonConfig
-from marianne_core.config.effects import PREFIXES, reason_without_effect
+from marianne_core.config.effects import PREFIXES, effect_words, reason_without_effect
 from marianne_core.config.fields import Model, ModelField, fields_of
 from marianne_core.config.instrument import InstrumentProfile
 from marianne_core.config.score.extras import FleetConfig
@@ -108,7 +108,7 @@ def _blocks(model: Model) -> Iterator[str]:
         homes[field.inner] = field.path
         inside = list(fields_of(field.inner, f"{field.path}."))
         yield f"## `{field.path}`"
-        yield _doc(field.inner)
+        yield " ".join([_doc(field.inner), *_note(f"{prefix}{field.path}")])
         yield _table(inside, prefix, homes)
         waiting[:0] = [below for below in inside if below.inner]
 
@@ -124,12 +124,25 @@ def _table(fields: list[ModelField], prefix: str, homes: dict[Model, str]) -> st
         home = homes.get(field.inner) if field.inner else None
         if home is not None and home != field.path:
             words += f" Its keys are those of `{home}`."
-        reason = reason_without_effect(f"{prefix}{field.path}")
-        if reason is not None:
-            words += f" *Not yet in effect: it {reason}.*"
+        words = " ".join([words, *_own_note(f"{prefix}{field.path}")])
         cells = (f"`{field.key}`", type_words(field), default_words(field), words)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
+
+
+def _note(path: str) -> list[str]:
+    """What is said about a field or a block without effect."""
+    reason = reason_without_effect(path)
+    if reason is None:
+        return []
+    words = effect_words(reason)
+    return [f"*{words[0].upper()}{words[1:]}.*"]
+
+
+def _own_note(path: str) -> list[str]:
+    """The same, unless it was said about the block around the field."""
+    block = path.rpartition(".")[0]
+    return [] if block and reason_without_effect(block) else _note(path)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def default_words(field: ModelField) -> str:
     """What holds when a field is not written: `3`, `[a, b]`, "required", or "not set"."""
     info: FieldInfo = field.info
     if info.is_required():
-        return "see below" if field.key == "workspace" else "required"
+        return "`~/workspaces/NAME`" if field.key == "workspace" else "required"
     value = info.default if info.default is not PydanticUndefined else info.get_default()
     if value is None:
         return "not set"

@@ -22,18 +22,19 @@ from marianne_core.plan.variables import TEMPLATE_NAMES, rule_variables, templat
 from marianne_core.plan.where import Place, Places
 
 
-def check_plan(
+def checked_plan(
     score: Score,
     profiles: Profiles,
     *,
     workspace: Path | None = None,
     variables: Mapping[str, Any] | None = None,
     thinking_method: str | None = None,
-) -> list[Problem]:
-    """Plan a score, render its sheets, and return everything found, in the order of the file.
+) -> tuple[Plan | None, list[Problem]]:
+    """Plan a score, render its sheets, and return the plan with everything found.
 
-    Takes what `build_plan` takes. A score without an ERROR here can be planned, and no sheet fails
-    for a reason that could have been known.
+    Takes what `build_plan` takes. The problems are in the order of the file. The plan may be run
+    if none of them is an ERROR: then no sheet fails for a reason that could have been known. There
+    is no plan when the template cannot be compiled.
     """
     places = Places(score)
     plan, problems = draft(
@@ -48,7 +49,21 @@ def check_plan(
         problems += _command_files(plan, places)
         problems += rehearse(plan, places)
     order = {severity: place for place, severity in enumerate(Severity)}
-    return sorted(problems, key=lambda p: (p.line or 0, order[p.severity]))
+    return plan, sorted(problems, key=lambda p: (p.line or 0, order[p.severity]))
+
+
+def check_plan(
+    score: Score,
+    profiles: Profiles,
+    *,
+    workspace: Path | None = None,
+    variables: Mapping[str, Any] | None = None,
+    thinking_method: str | None = None,
+) -> list[Problem]:
+    """The problems of `checked_plan`, for those who do not need the plan."""
+    return checked_plan(
+        score, profiles, workspace=workspace, variables=variables, thinking_method=thinking_method
+    )[1]
 
 
 def _small_templates(score: Score, places: Places) -> list[Problem]:

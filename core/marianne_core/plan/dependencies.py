@@ -135,6 +135,8 @@ def _wait_for(other: Stage, stage: Stage, instance: int) -> range:
 
 def merge(ranges: Sequence[range]) -> Dependencies:
     """The same numbers in as few ranges as possible, ascending."""
+    if len(ranges) == 1:
+        return (ranges[0],)
     merged: list[range] = []
     for block in sorted(ranges, key=lambda r: r.start):
         if merged and block.start <= merged[-1].stop:

@@ -5,6 +5,7 @@ Only the holder of the state lock opens it for writing. A reader of another vers
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -110,14 +111,16 @@ def cannot_open(path: Path, error: Exception) -> StateError:
             where=str(path),
             hint="move it away (mzt then starts with an empty one), or put a backup in its place",
         )
-    if code == sqlite3.SQLITE_READONLY:
+    number = error.errno if isinstance(error, OSError) else None
+    if code == sqlite3.SQLITE_READONLY or number in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StateError(
-            "the database cannot be written: it is read-only",
+            "the database cannot be written: it is read-only for you",
             where=str(path),
             hint="correct its permissions or its file system, or set MARIANNE_HOME",
         )
+    why = error.strerror if isinstance(error, OSError) else error
     return StateError(
-        f"the database cannot be opened: {error}",
+        f"the database cannot be opened: {why}",
         where=str(path),
         hint="look at the permissions and the free space of the state directory",
     )

@@ -9,10 +9,11 @@ from marianne_core.model.runs import JobRef
 from marianne_core.remember.home import Home
 from marianne_core.remember.queries import open_reader
 from marianne_core.remember.rows import AttemptRow, RunRow
+from marianne_tui.cli.guard import complain
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import JOB, json_option, sheet_option
-from marianne_tui.cli.reading import find_home
-from marianne_tui.cli.tailing import Part, Printer, follow_parts, read_tail
+from marianne_tui.cli.reading import conductor_of, find_home
+from marianne_tui.cli.tailing import Part, Printer, follow_parts, tail
 
 _LINES_OF_MANY = 20
 """Lines shown of every sheet when no sheet is named."""
@@ -58,6 +59,8 @@ def command(
     run, parts = _parts(home, job, sheet, attempt, stderr)
     printer = Printer(headers=sheet is None, raw=raw, as_json=as_json and follow)
     if follow:
+        if run.status.active and conductor_of(home) is None:
+            complain("no conductor is running: the job does not move, only its files are followed")
         follow_parts(home, run, parts, printer, sheet=sheet, attempt=attempt, stderr=stderr, lines=lines)
         return
     if as_json:
@@ -65,12 +68,17 @@ def command(
             {
                 "job_id": run.job_id,
                 "run": run.run,
-                "logs": [part.as_dict(read_tail(part.path, lines)) for part in parts],
+                "logs": [part.as_dict(lines) for part in parts],
             }
         )
         return
     for part in parts:
-        printer.show(part, read_tail(part.path, lines))
+        pieces = tail(part.path, lines)
+        if pieces is None:
+            complain(f"the output of sheet {part.sheet}, attempt {part.attempt} is not there")
+            continue
+        for piece in pieces:
+            printer.show(part, piece)
         printer.finish(part)
 
 

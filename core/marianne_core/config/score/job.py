@@ -68,8 +68,6 @@ class JobConfig(Strict):
     workspace: Path
     """Directory the instruments work in, relative to the score file; `~/workspaces/NAME` when not
     given."""
-    backend: BackendConfig = BackendConfig()
-    """The older way to choose an instrument and its timeouts."""
     instrument: str | None = Field(None, min_length=1)
     """Instrument or alias that plays the sheets; `claude-code` when not given."""
     instrument_config: InstrumentConfig = Field({})
@@ -136,6 +134,8 @@ class JobConfig(Strict):
     """Run code blocks from agents' answers."""
     judgment: JudgmentConfig = JudgmentConfig()
     """Let a model decide about sheets that wait for a person."""
+    backend: BackendConfig = BackendConfig()
+    """The older way to choose an instrument and its timeouts."""
     state_backend: Literal["json", "sqlite"] = "sqlite"
     """Where older conductors kept their state; this one has one database."""
     state_path: str | None = None

@@ -18,7 +18,7 @@ from marianne_core.run.validate.verdict import Fault, Verdict
 
 CHUNK = 1024 * 1024
 """Characters that are read at once when looking for a text."""
-WINDOW = 8 * 1024 * 1024
+WINDOW = 4 * 1024 * 1024
 """Characters that a regular expression sees at once. A file up to this size is searched as one text.
 A larger one is searched window by window; a match longer than `OVERLAP` that lies across the border
 of two windows may be missed."""
@@ -97,7 +97,7 @@ def content_regex(
             False,
             expected,
             "the search did not end",
-            f"the pattern {quoted} takes too long on {path.name}",
+            f"the pattern {quoted} takes too much time or memory on {path.name}",
             FailureCategory.ERROR,
             "Write the pattern so that its parts cannot match one text in many ways, as (a|aa)+ can.",
             final=True,
