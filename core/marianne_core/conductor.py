@@ -13,42 +13,36 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-
 from marianne_core import __version__
 from marianne_core.config.daemon import DaemonConfig
 from marianne_core.config.profiles import Profiles, load_profiles, profile_directories
-from marianne_core.decide import messages
 from marianne_core.decide.baton import Baton
 from marianne_core.model.clock import Clock, SystemClock
-from marianne_core.model.errors import InputError, JobSubmissionError, StateError
+from marianne_core.model.errors import StateError
 from marianne_core.model.events import Event
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.runs import JobRef
-from marianne_core.model.states import JobStatus, SheetStatus
+from marianne_core.model.states import SheetStatus
 from marianne_core.model.waits import WaitReason
-from marianne_core.remember import changes
-from marianne_core.remember.changes import Sync
 from marianne_core.remember.home import Home
 from marianne_core.remember.journal import Journal
 from marianne_core.remember.lock import StateLock
 from marianne_core.remember.queries import open_reader, status_dict
 from marianne_core.remember.rows import RunRow
-from marianne_core.run import restore
-from marianne_core.run.active import ActiveRun
+from marianne_core.run.commands import Commands
 from marianne_core.run.engine import Engine
 from marianne_core.run.ensemble import Ensemble
 from marianne_core.run.launcher import Launcher, locks_are_inherited
 from marianne_core.run.musician import Musician
-from marianne_core.run.recovery import Finding
-from marianne_core.run.submission import Submission, limits_of, policy_of, read_request, tasks_of
+from marianne_core.run.revival import Revival, Shared
+from marianne_core.run.submission import limits_of
 from marianne_core.run.validate.validator import Validator
 from marianne_core.run.waiter import Waiter
-from marianne_core.run.workspace import make_fresh
 from marianne_core.watch.bus import EventBus, of_job
 
 _MAY_WAIT = frozenset(
@@ -70,18 +64,22 @@ class Conductor:
         seed: int | None = None,
         environ: Mapping[str, str] | None = None,
         profiles: Profiles | None = None,
+        subreaper: bool = False,
     ) -> None:
-        """`seed` makes the jitter of retries repeatable; `environ` is what instruments inherit."""
+        """`seed` makes the jitter of retries repeatable; `environ` is what instruments inherit.
+
+        `subreaper` says that the host called `run.processes.become_subreaper`, so that orphans of
+        sheets become its children; they are then found at once and reaped here.
+        """
         self.config = config
         self.home = home
         self._clock = clock or SystemClock()
         self._seed = random.SystemRandom().getrandbits(64) if seed is None else seed
         self._environ = dict(os.environ if environ is None else environ)
         self._profiles = profiles or load_profiles(profile_directories(Path.home(), Path.cwd()))
+        self._subreaper = subreaper
         self._lock = StateLock(home.lock)
         self._started = time.monotonic()
-        self._submitting = asyncio.Lock()
-        self._draining = False
         self._exit = AsyncExitStack()
         self.bus = EventBus()
 
@@ -129,16 +127,17 @@ class Conductor:
         limits = limits_of(self.config, self._profiles)
 
         def musician(engine: Engine) -> Musician:
-            self._musician = Musician(
+            return Musician(
                 engine,
                 clock=self._clock,
                 ensemble=ensemble,
                 launcher=Launcher(),
                 waiter=waiter,
                 validator=validator,
+                environ=self._environ,
                 grace=self.config.grace_seconds,
+                subreaper=self._subreaper,
             )
-            return self._musician
 
         self._engine = Engine(
             Baton(limits, self._seed),
@@ -148,69 +147,10 @@ class Conductor:
             musician=musician,
         )
         self._exit.push_async_callback(self._engine.leave)
-        await self._recover()
-
-    async def _recover(self) -> None:
-        self._engine.hold(WaitReason.DRAINING)
-        found = await asyncio.to_thread(restore.read_unfinished, self.home, **self._how())
-        restored = [each for each in found if isinstance(each, restore.RestoredRun)]
-        findings = await asyncio.to_thread(restore.examine_attempts, restored)
-        for each in found:
-            if isinstance(each, restore.RestoredRun):
-                self._bring_back(each, findings)
-            else:
-                self._set_aside(each)
-        self._engine.release(WaitReason.DRAINING)
-
-    def _how(self) -> dict[str, Any]:
-        return {
-            "profiles": self._profiles,
-            "thinking_method": self.config.default_thinking_method,
-            "runs_dir": self.home.runs,
-            "clock": self._clock,
-        }
-
-    def _bring_back(
-        self, restored: restore.RestoredRun, findings: Mapping[str, Finding]
-    ) -> None:
-        """Put a stored run into the engine, and go on with its open attempts."""
-        run, row = restored.run, restored.row
-        start = restored.options.get("start_sheet")
-        message = messages.RunAdded(
-            run.run_id,
-            run.job_id,
-            policy_of(run.plan.config, self.config),
-            tasks_of(run.plan),
-            restored=restored.records,
-            start_sheet=start if isinstance(start, int) else None,
-            paused_by=row.paused_by,
-            elapsed=row.elapsed,
-            ended=row.status if row.status.terminal else None,
-        )
-        self._engine.add(run, message)
-        for attempt_row in restored.open_attempts:
-            finding = findings[attempt_row.token]
-            attempt, part = restore.take_up(restored, attempt_row, finding, self._musician)
-            self._engine.take_up(attempt, part, finding)
-        if row.status is JobStatus.CANCELLING:
-            self._engine.apply(messages.CancelRun(run.run_id, row.reason))
-
-    def _set_aside(self, broken: restore.NotRestored) -> None:
-        """A run that cannot be planned waits for a person: its profile may come back."""
-        row, reason = broken.row, f"cannot be taken up: {broken.error}"
-        saved = changes.RunSaved(
-            row.run_id,
-            JobStatus.PAUSED,
-            at=self._clock.wall(),
-            reason=reason,
-            paused_by="recovery",
-            elapsed=row.elapsed,
-        )
-        self._journal.add([saved], sync=Sync.LAZY)
-        _log.warning(
-            "conductor.run_set_aside",
-            extra={"job_id": row.job_id, "run": row.run, "reason": reason},
-        )
+        shared = Shared(self.home, self._profiles, self.config, self._clock)
+        revival = Revival(self._engine, self._journal, shared)
+        self._commands = Commands(self._engine, self._journal, revival, shared)
+        await revival.recover()
 
     def _store_in_trouble(self, reason: str | None) -> None:
         if reason is None:
@@ -222,127 +162,35 @@ class Conductor:
 
     async def submit(self, request: SubmitRequest) -> SubmitReply:
         """Start a new run of a score. A person's mistake comes back as a rejection."""
-        try:
-            if self._draining:
-                raise InputError("the conductor is draining and takes no new jobs")
-            settings = self.config
-            submission = await asyncio.to_thread(read_request, request, self._profiles, settings)
-            async with self._submitting:
-                return await self._accept(submission)
-        except (InputError, JobSubmissionError) as error:
-            return SubmitReply("", "rejected", str(error), exit_code=InputError.exit_code)
-
-    async def _accept(self, submission: Submission) -> SubmitReply:
-        request, plan = submission.request, submission.plan
-        before = await asyncio.to_thread(self._newest_run_of, str(submission.score.path))
-        if before is not None and not before.status.terminal:
-            if not (request.replace or (request.fresh and before.status is JobStatus.PAUSED)):
-                raise JobSubmissionError(
-                    f"job {before.job_id} is {before.status} already (run {before.run})",
-                    hint=f"mzt resume {before.job_id}, or start anew with --replace",
-                )
-            await self._cancel(before, "replaced by a new run")
-        if request.fresh:
-            done = await asyncio.to_thread(
-                make_fresh,
-                plan.workspace,
-                plan.config.workspace_lifecycle,
-                score=submission.score.path,
-                now=self._clock.wall(),
-            )
-            _log.info("conductor.fresh", extra={"workspace": str(plan.workspace), "did": done})
-        key = await self._journal.submit(
-            submission.draft(self._clock.wall()), list(submission.sheets())
-        )
-        run = ActiveRun(key.run_id, key.job_id, key.run, plan, self.home.run_dir(key.run_id))
-        run.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        message = messages.RunAdded(
-            run.run_id,
-            run.job_id,
-            policy_of(plan.config, self.config),
-            submission.tasks,
-            start_sheet=request.start_sheet,
-            graph=submission.graph,
-        )
-        self._engine.announce(run, "job.submitted", config_path=str(submission.score.path))
-        self._engine.add(run, message)
-        return SubmitReply(key.job_id, "accepted", f"run {key.run} of {key.job_id}", key.run)
+        return await self._commands.submit(request)
 
     async def pause(self, job: str) -> Receipt:
         """Start no new sheet of the run; running ones end first."""
-        row = await self._row(job)
-        if row.status.terminal:
-            raise JobSubmissionError(f"job {row.job_id} is {row.status}: nothing to pause")
-        run = await self._in_engine(row)
-        await self._write_down(run, paused_by="a person")
-        await self._engine.command(messages.PauseRun(run.run_id, "a person"))
-        return self._receipt(run)
+        return await self._commands.pause(job)
 
     async def resume(self, job: str) -> Receipt:
         """Go on with a paused, failed or cancelled run; running sheets are not touched."""
-        row = await self._row(job)
-        if row.status is JobStatus.COMPLETED:
-            raise JobSubmissionError(
-                f"job {row.job_id} is completed", hint="mzt run starts it again as a new run"
-            )
-        run = await self._in_engine(row)
-        if not row.status.terminal:
-            await self._write_down(run, paused_by=None)
-        await self._engine.command(messages.ResumeRun(run.run_id))
-        return self._receipt(run)
+        return await self._commands.resume(job)
 
     async def retry(self, job: str, sheet: int | None = None) -> Receipt:
         """Run failed, blocked and cancelled sheets again, or a sheet and all downstream of it."""
-        row = await self._row(job)
-        if sheet is not None and not 1 <= sheet <= row.sheets_total:
-            raise InputError(
-                f"job {row.job_id} has no sheet {sheet}", hint=f"it has 1 to {row.sheets_total}"
-            )
-        if sheet is None and not (row.failed or row.skipped or row.cancelled):
-            raise JobSubmissionError(
-                f"no sheet of job {row.job_id} failed", hint="--sheet N runs a sheet again"
-            )
-        run = await self._in_engine(row)
-        await self._engine.command(messages.RetryRun(run.run_id, sheet))
-        return self._receipt(run)
+        return await self._commands.retry(job, sheet)
 
     async def cancel(self, job: str) -> Receipt:
         """End the run and the trees of its sheets; returns when they are gone."""
-        row = await self._row(job)
-        if row.status is JobStatus.CANCELLED:
-            return Receipt(row.job_id, row.run, row.status, f"{row.job_id} is cancelled already")
-        if row.status.terminal:
-            raise JobSubmissionError(f"job {row.job_id} is {row.status}: nothing to cancel")
-        return self._receipt(await self._cancel(row, "cancelled by a person"))
-
-    async def _cancel(self, row: RunRow, reason: str) -> ActiveRun:
-        run = await self._in_engine(row)
-        await self._write_down(run, status=JobStatus.CANCELLING, reason=reason)
-        await self._engine.command(messages.CancelRun(run.run_id, reason))
-        await run.over.wait()
-        await self._journal.flush()
-        return run
+        return await self._commands.cancel(job)
 
     def drain(self) -> None:
-        """Start nothing new, here or for new requests; running sheets end, their jobs are paused."""
-        self._draining = True
-        for run in list(self._engine.runs.values()):
-            if run.status in (JobStatus.RUNNING, JobStatus.QUEUED):
-                self._engine.apply(messages.PauseRun(run.run_id, "draining"))
+        """Start nothing new; running sheets end, and their jobs are paused."""
+        self._commands.drain()
 
     def stop_dispatch(self) -> None:
-        """Start nothing new, because this conductor is about to leave; nothing is paused by it."""
-        self._draining = True
-        self._engine.hold(WaitReason.DRAINING)
+        """Start nothing new, because this conductor is about to leave; no job is paused by it."""
+        self._commands.stop_dispatch()
 
     async def end_sheets(self) -> None:
         """End all sheets of all active runs; returns when their trees are gone."""
-        self._draining = True
-        runs = [run for run in self._engine.runs.values() if run.status.active]
-        for run in runs:
-            self._engine.apply(messages.CancelRun(run.run_id, "ended with the conductor"))
-        for run in runs:
-            await run.over.wait()
+        await self._commands.end_sheets()
 
     # --- questions ------------------------------------------------------------------------------
 
@@ -354,7 +202,7 @@ class Conductor:
     async def status(self, job: str) -> dict[str, Any]:
         """The run as `mzt status --json` prints it, with what each sheet waits for right now."""
         ref = JobRef.parse(job)
-        await self._written()
+        await self._journal.written()
         picture, run_id = await asyncio.to_thread(self._read_status, ref)
         now = self._clock.now()
         if wait := self._engine.wait_of_run(run_id):
@@ -370,7 +218,7 @@ class Conductor:
 
     async def list_jobs(self) -> list[dict[str, Any]]:
         """The newest run of every job, newest first."""
-        await self._written()
+        await self._journal.written()
         return await asyncio.to_thread(self._read_list)
 
     async def health(self) -> dict[str, Any]:
@@ -380,7 +228,7 @@ class Conductor:
             "status": "ok",
             "pid": os.getpid(),
             "uptime_seconds": round(time.monotonic() - self._started, 1),
-            "shutting_down": self._draining,
+            "shutting_down": self._commands.draining,
             "running_jobs": len(active),
             "active_sheets": self._engine.living,
             "version": __version__,
@@ -391,59 +239,6 @@ class Conductor:
         return self.bus.subscribe(of_job(job))
 
     # --- parts ----------------------------------------------------------------------------------
-
-    async def _written(self) -> None:
-        """Everything that happened so far can be read from the store (unless it is in trouble)."""
-        with suppress(StateError):
-            await self._journal.commit([], sync=Sync.WRITE)
-
-    async def _row(self, job: str) -> RunRow:
-        ref = JobRef.parse(job)
-        await self._written()
-        return await asyncio.to_thread(self._read_row, ref)
-
-    async def _in_engine(self, row: RunRow) -> ActiveRun:
-        """The run; one that is over, or was set aside, is loaded so that it can be opened again."""
-        if row.run_id in self._engine.runs:
-            return self._engine.runs[row.run_id]
-        restored = await asyncio.to_thread(restore.read_run, self.home, row, **self._how())
-        findings = await asyncio.to_thread(restore.examine_attempts, [restored])
-        if row.run_id not in self._engine.runs:
-            self._bring_back(restored, findings)
-        return self._engine.runs[row.run_id]
-
-    async def _write_down(
-        self,
-        run: ActiveRun,
-        *,
-        status: JobStatus | None = None,
-        reason: str | None = None,
-        paused_by: str | None = None,
-    ) -> None:
-        """Journal a person's wish before it is carried out: a crash in between does not lose it."""
-        saved = changes.RunSaved(
-            run.run_id,
-            status or run.status,
-            at=self._clock.wall(),
-            reason=run.reason if reason is None else reason,
-            paused_by=paused_by,
-        )
-        await self._journal.commit([saved], sync=Sync.DISK)
-
-    def _receipt(self, run: ActiveRun) -> Receipt:
-        words = f"{run.job_id} is {run.status}"
-        if run.reason:
-            words += f": {run.reason}"
-        return Receipt(run.job_id, run.number, run.status, words)
-
-    def _newest_run_of(self, score_path: str) -> RunRow | None:
-        with open_reader(self.home) as reader:
-            job_id = reader.owned_job_id(score_path)
-            return reader.find_run(JobRef(job_id)) if job_id else None
-
-    def _read_row(self, ref: JobRef) -> RunRow:
-        with open_reader(self.home) as reader:
-            return reader.get_run(ref)
 
     def _read_status(self, ref: JobRef) -> tuple[dict[str, Any], int]:
         with open_reader(self.home) as reader, reader.snapshot():

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, NamedTuple
 
 from marianne_core.conductor import Conductor
-from marianne_core.config.daemon import load_daemon_config
-from marianne_core.model.errors import EXIT_LEFT, NoConductorError, StateError
+from marianne_core.config.daemon import DaemonConfig
+from marianne_core.model.errors import EXIT_LEFT, MztError, NoConductorError, StateError
 from marianne_core.model.events import Event
+from marianne_core.model.runs import JobRef
 from marianne_core.remember.home import Home
 from marianne_core.remember.lock import StateLock
+from marianne_core.remember.queries import open_reader
 from marianne_core.serve.client import Client
-from marianne_core.serve.host import host
+from marianne_core.serve.host import CTRL_C_HELP, host
 from marianne_core.serve.socket_client import SocketClient
+from marianne_core.serve.stop import Stop
 from marianne_tui.cli.following import exit_code_of, follow
 from marianne_tui.cli.views import View
 
 _PATIENCE = 10.0
 """Seconds to wait for a conductor that holds the state lock but does not answer yet."""
+_NAP = 0.05
+_LAST_STATUS = 0.2
+"""Seconds to ask for the last status of a view that is told to go; the host waits 0.3."""
 
 
 class Target(NamedTuple):
@@ -37,76 +42,128 @@ Action = Callable[[Client], Awaitable[Target]]
 """Asks for something (a submission, a retry) and names the run to follow. Raises MztError."""
 
 
-def find_home() -> Home:
-    """The state directory that the environment names."""
-    return Home.find(os.environ)
-
-
-def conduct(home: Home, action: Action, view: View) -> int:
+def conduct(home: Home, settings: DaemonConfig, action: Action, view: View) -> int:
     """Carry out `action` at a conductor and follow its run to the end; returns the exit status.
 
     Joins the conductor that answers on the home's socket. Where there is none, this process hosts
     one until all its runs are over.
     """
-    return asyncio.run(_conduct(home, action, view))
+    return asyncio.run(_conduct(home, settings, action, view))
 
 
-async def _conduct(home: Home, action: Action, view: View) -> int:
+async def _conduct(home: Home, settings: DaemonConfig, action: Action, view: View) -> int:
     deadline = time.monotonic() + _PATIENCE
     while True:
-        with contextlib.suppress(NoConductorError):
-            client = await SocketClient.connect(home.socket)
+        client = await _connect(home)
+        if client is not None:
             try:
-                return await _join(client, action, view)
+                return await _join(home, client, action, view)
             finally:
                 await client.close()
         if StateLock(home.lock).holder() is None:
-            break
+            hosting = _Hosting(home, settings, action, view)
+            try:
+                return await hosting.run()
+            except StateError:
+                # Two commands at the same moment: the one that came second joins the first.
+                if hosting.begun or StateLock(home.lock).holder() is None:
+                    raise
         if time.monotonic() >= deadline:
             raise StateError(
                 "another conductor holds the state directory but does not answer",
                 where=str(home.root),
                 hint="mzt doctor says which process it is",
             )
-        await asyncio.sleep(0.05)
-    return await _host(home, action, view)
+        await asyncio.sleep(_NAP)
 
 
-async def _host(home: Home, action: Action, view: View) -> int:
-    async def body(client: Client, stop: asyncio.Event) -> int:
-        return await _act_and_follow(client, action, view)
-
-    conductor = Conductor(load_daemon_config(), home)
-    return await host(conductor, home, body, announce=view.say)
-
-
-async def _join(client: Client, action: Action, view: View) -> int:
-    """Follow at another process's conductor: leaving it does nothing to the run."""
-    task = asyncio.current_task()
-    loop = asyncio.get_running_loop()
-    leave = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    for number in leave:
-        loop.add_signal_handler(number, task.cancel if task else lambda: None)
+async def _connect(home: Home) -> SocketClient | None:
     try:
-        return await _act_and_follow(client, action, view)
-    except asyncio.CancelledError:
-        view.end(None)
-        view.say("stopped following; the job goes on (mzt status shows it)")
-        return EXIT_LEFT
+        return await SocketClient.connect(home.socket)
+    except NoConductorError:
+        return None
+
+
+class _Hosting:
+    """A conductor in this process, for the time of one command."""
+
+    def __init__(self, home: Home, settings: DaemonConfig, action: Action, view: View) -> None:
+        self._home = home
+        self._settings = settings
+        self._action = action
+        self._view = view
+        self.begun = False
+        """True once the conductor was open: an error from then on is not about the lock."""
+
+    async def run(self) -> int:
+        conductor = Conductor(self._settings, self._home)
+        return await host(conductor, self._home, self._body, announce=self._view.say)
+
+    async def _body(self, client: Client, _stop: Stop) -> int:
+        self.begun = True
+        self._view.say(CTRL_C_HELP)
+        return await _act_and_follow(self._home, client, self._action, self._view)
+
+
+async def _join(home: Home, client: Client, action: Action, view: View) -> int:
+    """Follow at another process's conductor: leaving it does nothing to the run."""
+    health = await client.health()
+    view.say(
+        f"joined the conductor of pid {health.get('pid')}; Ctrl-C stops following, the job goes on"
+    )
+    with _signals_cancel():
+        code = await _act_and_follow(home, client, action, view)
+    if code == EXIT_LEFT:
+        view.say("not followed any longer; mzt status shows where the job stands")
+    return code
+
+
+@contextlib.contextmanager
+def _signals_cancel() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP cancel the current task, which then ends in order."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    if task is not None:
+        for number in numbers:
+            loop.add_signal_handler(number, task.cancel)
+    try:
+        yield
     finally:
-        for number in leave:
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 
-async def _act_and_follow(client: Client, action: Action, view: View) -> int:
+async def _act_and_follow(home: Home, client: Client, action: Action, view: View) -> int:
     # Subscribed first, so that not even the first event of a new run is missed.
     events: AsyncIterator[Event] = await client.events(None)
+    target: Target | None = None
+    status: dict[str, Any] | None = None
     try:
         target = await action(client)
+        view.name_sheets(_titles(home, target))
         status = await follow(client, target.job_id, target.run, events, view)
-        view.end(status)
-        return exit_code_of(status)
+    except asyncio.CancelledError:
+        # Told to go. The last line of a view is still the status, if there is one to be had.
+        if target is not None:
+            status = await _last_status(client, target)
     finally:
         close = getattr(events, "aclose", None)
         if close is not None:
             await close()
+        view.end(status)
+    return exit_code_of(status)
+
+
+async def _last_status(client: Client, target: Target) -> dict[str, Any] | None:
+    with contextlib.suppress(MztError, TimeoutError):
+        async with asyncio.timeout(_LAST_STATUS):
+            return await client.status(f"{target.job_id}#{target.run}")
+    return None
+
+
+def _titles(home: Home, target: Target) -> dict[int, str]:
+    """Titles of the run's sheets, from the store: whoever planned it wrote them there."""
+    with contextlib.suppress(MztError), open_reader(home) as reader:
+        run = reader.get_run(JobRef(target.job_id, target.run))
+        return {sheet.num: sheet.description for sheet in reader.sheets(run.run_id)}
+    return {}

@@ -7,36 +7,9 @@ from typing import Any
 
 from marianne_core.model.events import Event
 from marianne_tui.cli.sanitize import one_line
-from marianne_tui.cli.style import clock_time, duration, glyph, paint
+from marianne_tui.cli.style import clock_time, colour_of, glyph, paint
 
-_STATE_OF = {
-    "sheet.started": "in_progress",
-    "sheet.completed": "completed",
-    "sheet.partial": "retry_scheduled",
-    "sheet.failed": "failed",
-    "sheet.skipped": "skipped",
-    "sheet.cancelled": "cancelled",
-    "sheet.retrying": "retry_scheduled",
-    "sheet.waiting": "waiting",
-    "job.started": "running",
-    "job.resuming": "running",
-    "job.completed": "completed",
-    "job.failed": "failed",
-    "job.cancelled": "cancelled",
-    "job.cancelling": "cancelling",
-    "job.paused": "paused",
-    "job.pausing": "pausing",
-}
-_COLOUR_OF = {
-    "completed": "green",
-    "failed": "red",
-    "skipped": "yellow",
-    "cancelled": "yellow",
-    "retry_scheduled": "magenta",
-    "waiting": "magenta",
-    "paused": "yellow",
-}
-_DETAILS = ("instrument", "attempt", "exit_code", "duration_seconds", "validation_pass_rate")
+_DETAILS = ("instrument", "attempt", "mode", "exit_code", "error_code", "pass_rate")
 
 
 def event_line(
@@ -46,7 +19,7 @@ def event_line(
 
     `titles` are the sheets' descriptions. `plain` uses ASCII glyphs.
     """
-    state = _STATE_OF.get(event.event, "")
+    state = str(event.data.get("status") or "")
     mark = glyph(state, ascii_only=plain) if state else " "
     subject, _, happening = event.event.rpartition(".")
     happening = happening.replace("_", " ")
@@ -63,25 +36,22 @@ def event_line(
     if reason:
         parts.append(one_line(reason))
     line = separator.join(parts)
-    return (
-        f"{clock_time(event.timestamp)} {paint(mark, _COLOUR_OF.get(state, 'dim'), colour)} {line}"
-    )
+    return f"{clock_time(event.timestamp)} {paint(mark, colour_of(state), colour)} {line}"
 
 
 def _detail_words(data: Mapping[str, Any]) -> list[str]:
     words = []
     for key in _DETAILS:
         value = data.get(key)
-        if value is None:
+        if not value:
             continue
         if key == "attempt":
             words.append(f"attempt {one_line(value)}")
         elif key == "exit_code":
-            if value:
-                words.append(f"exit status {one_line(value)}")
-        elif key == "duration_seconds" and isinstance(value, int | float):
-            words.append(duration(value))
-        elif key == "validation_pass_rate":
+            words.append(f"exit status {one_line(value)}")
+        elif key == "mode":
+            words.append(f"{one_line(value)} mode")
+        elif key == "pass_rate":
             if isinstance(value, int | float) and value < 100:
                 words.append(f"{value:.0f} % of its validations passed")
         else:

@@ -121,8 +121,8 @@ class LiveView:
     refresh_seconds = 0.2
     """How often a changed status is worth fetching."""
 
-    def __init__(self, titles: Mapping[int, str], console: Console | None = None) -> None:
-        self._titles = titles
+    def __init__(self, console: Console | None = None) -> None:
+        self._titles: Mapping[int, str] = {}
         self._console = console or Console(highlight=False)
         self._plain = ascii_only(self._console.file)  # type: ignore[arg-type]
         self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
@@ -132,6 +132,10 @@ class LiveView:
     def say(self, text: str) -> None:
         """One line above the picture."""
         self._console.print(Text(one_line(text), style="dim"))
+
+    def name_sheets(self, titles: Mapping[int, str]) -> None:
+        """What people call the sheets, by number."""
+        self._titles = titles
 
     def begin(self, status: dict[str, Any]) -> None:
         """The first status, after the run was accepted."""

@@ -46,3 +46,14 @@ def sheet_option(text: str) -> Callable[[F], F]:
     return click.option(
         "-b", "--sheet", type=click.IntRange(min=1), default=None, metavar="N", help=text
     )
+
+
+def var_option(function: F) -> F:
+    """`--var KEY=VALUE`, as often as wanted."""
+    return click.option(
+        "--var",
+        "pairs",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set a prompt variable (may be given several times).",
+    )(function)

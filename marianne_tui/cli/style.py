@@ -91,10 +91,12 @@ def paint(text: str, colour: str, enabled: bool) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds in words as short as `0.3 s`, `42 s`, `3:05`, `2:03:05`; "" for None."""
+    """Seconds in words as short as `0.03 s`, `1.3 s`, `42 s`, `3:05`, `2:03:05`; "" for None."""
     if seconds is None:
         return ""
     seconds = max(0.0, seconds)
+    if seconds < 1:
+        return f"{seconds:.2f} s"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

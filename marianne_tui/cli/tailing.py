@@ -122,7 +122,9 @@ class Printer:
             return
         self._current = (part.sheet, part.attempt)
         gap = "" if self._at_line_start else "\n"
-        sys.stdout.write(f"{gap}==> sheet {part.sheet}, attempt {part.attempt}, {part.stream} <==\n")
+        sys.stdout.write(
+            f"{gap}==> sheet {part.sheet}, attempt {part.attempt}, {part.stream} <==\n"
+        )
         self._at_line_start = True
 
     def _json_line(self, part: Part, line: str) -> None:

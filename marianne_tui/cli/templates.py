@@ -13,7 +13,7 @@ FIRST_SCORE = """\
 
 name: {name}
 description: A first score
-workspace: ./workspaces/{name} # what the sheets make goes here
+workspace: {name}.workspace # what the sheets make goes here
 
 # `cli` runs the template below as a bash script. To let an agent do the work, name its
 # instrument instead (`mzt instruments list`) and write the template as a prompt.

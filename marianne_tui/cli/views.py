@@ -16,13 +16,17 @@ from marianne_tui.cli.style import ascii_only, colour_of, glyph, paint, wants_co
 
 
 class View(Protocol):
-    """What `following.follow` calls, in this order: begin, then event and show, then end."""
+    """What `following.follow` calls: begin, then event and show, at last end."""
 
     refresh_seconds: float
     """How often the status is worth fetching while the run goes on."""
 
     def say(self, text: str) -> None:
         """Something the host or the command has to tell."""
+        ...
+
+    def name_sheets(self, titles: Mapping[int, str]) -> None:
+        """What people call the sheets, by number."""
         ...
 
     def begin(self, status: dict[str, Any]) -> None:
@@ -47,14 +51,17 @@ class LineView:
 
     refresh_seconds = 5.0
 
-    def __init__(self, titles: Mapping[int, str]) -> None:
-        self._titles = titles
+    def __init__(self) -> None:
+        self._titles: Mapping[int, str] = {}
         self._out = Output()
         self._colour = wants_colour(sys.stdout)
         self._plain = ascii_only(sys.stdout)
 
     def say(self, text: str) -> None:
         self._out.line(one_line(text))
+
+    def name_sheets(self, titles: Mapping[int, str]) -> None:
+        self._titles = titles
 
     def begin(self, status: dict[str, Any]) -> None:
         self._out.line(f"{run_name(status)}: {progress_words(status)}")
@@ -81,6 +88,9 @@ class JsonView:
     def say(self, text: str) -> None:
         complain(text)
 
+    def name_sheets(self, titles: Mapping[int, str]) -> None:
+        """Not shown: events carry numbers."""
+
     def begin(self, status: dict[str, Any]) -> None:
         """Nothing: the first event tells it."""
 
@@ -102,6 +112,9 @@ class QuietView:
 
     def say(self, text: str) -> None:
         """Dropped: -q asked for silence."""
+
+    def name_sheets(self, titles: Mapping[int, str]) -> None:
+        """Not shown."""
 
     def begin(self, status: dict[str, Any]) -> None:
         """Nothing."""
@@ -127,7 +140,7 @@ def final_line(status: Mapping[str, Any], *, colour: bool = False, plain: bool =
     return f"{mark} {run_name(status)} {word(state)}{ending}"
 
 
-def make_view(titles: Mapping[int, str], *, as_json: bool = False, quiet: bool = False) -> View:
+def make_view(*, as_json: bool = False, quiet: bool = False) -> View:
     """The view that fits the options and what stdout is."""
     if as_json:
         return JsonView()
@@ -137,5 +150,5 @@ def make_view(titles: Mapping[int, str], *, as_json: bool = False, quiet: bool =
         # Rich is imported only where there is a terminal to paint on.
         from marianne_tui.cli.live import LiveView
 
-        return LiveView(titles)
-    return LineView(titles)
+        return LiveView()
+    return LineView()

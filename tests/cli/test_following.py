@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -22,6 +22,9 @@ class Recorder:
 
     def say(self, text: str) -> None:
         self.calls.append(f"say {text}")
+
+    def name_sheets(self, titles: Mapping[int, str]) -> None:
+        self.calls.append("titles")
 
     def begin(self, status: dict[str, Any]) -> None:
         self.calls.append(f"begin {status['status']}")

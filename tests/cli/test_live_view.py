@@ -110,7 +110,7 @@ def test_the_last_picture_stays_on_the_screen() -> None:
     console = Console(
         file=io.StringIO(), width=80, height=24, force_terminal=True, color_system=None
     )
-    view = LiveView({}, console)
+    view = LiveView(console)
     view.begin(status([sheet(1, "in_progress", started_at=1.0)]))
     view.say("draining: \x1b[2Jno new sheets")
     view.end(status([sheet(1, "completed", started_at=1.0, finished_at=2.0)], "completed"))

@@ -248,9 +248,7 @@ async def test_retry_runs_a_sheet_again(client: Client, world: World) -> None:
 
 
 @pytest.mark.parametrize("sheet", [-1, 0, 99])
-async def test_retry_of_a_sheet_that_is_not_there(
-    client: Client, world: World, sheet: int
-) -> None:
+async def test_retry_of_a_sheet_that_is_not_there(client: Client, world: World, sheet: int) -> None:
     job = await submitted(client, world.quick("one"))
     await until(client, job, JobStatus.COMPLETED)
     with pytest.raises(MztError):

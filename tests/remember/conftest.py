@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+
 from marianne_core.model.events import Event
 from marianne_core.remember.changes import EventHappened, RunDraft, RunKey, SheetDraft
 from marianne_core.remember.home import Home

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
@@ -9,8 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import marianne_core
 import pytest
+
+import marianne_core
 from marianne_core.model.errors import InputError, StateError
 from marianne_core.remember.home import SOCKET_PATH_LIMIT, Home, private_folder
 
@@ -145,7 +147,8 @@ async def test_read_only_mount_is_refused_but_can_be_read(store, submit) -> None
     root = str(store.home.root)
     mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && echo mounted && exec "$@"'
     script = READ_ONLY.format(core=CORE, root=root)
-    done = subprocess.run(
+    done = await asyncio.to_thread(
+        subprocess.run,
         ["unshare", "-rm", "sh", "-c", mount, root, sys.executable, "-c", script],
         capture_output=True,
         text=True,

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 
 import pytest
+
 from marianne_core.model.errors import StateError
 from marianne_core.model.states import JobStatus
 from marianne_core.remember.changes import RunSaved, Sync
@@ -88,9 +89,13 @@ async def test_a_lone_command_too_large_is_no_trouble(store, event) -> None:
 
 async def test_trouble_without_anything_kept_ends_by_itself(store, event) -> None:
     store.limit_to(0)
-    with pytest.raises(StateError, match="the disk is full"):
+
+    async def commit_many() -> None:
         for _ in range(100):
             await store.journal.commit([event("intent", fill=FILL)])
+
+    with pytest.raises(StateError, match="the disk is full"):
+        await commit_many()
     await store.until(lambda: bool(store.troubles))
     store.lift_limit()
     await store.until(lambda: store.troubles[-1] is None)
@@ -125,7 +130,7 @@ async def test_closing_in_trouble_ends_and_says_what_is_lost(store, event) -> No
     await fill(store, event)
     waiting = asyncio.ensure_future(store.journal.commit([event("refused")]))
     await asyncio.sleep(0)
-    with pytest.raises(StateError, match="changes were not written: .* disk is full"):
+    with pytest.raises(StateError, match=r"changes were not written: .* disk is full"):
         await store.journal.close()
     with pytest.raises(StateError, match="the disk is full"):
         await waiting

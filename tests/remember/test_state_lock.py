@@ -9,8 +9,9 @@ import sys
 import threading
 from pathlib import Path
 
-import marianne_core
 import pytest
+
+import marianne_core
 from marianne_core.model.errors import StateError
 from marianne_core.remember.lock import LockHolder, StateLock
 
@@ -71,8 +72,13 @@ def test_lock_is_not_inherited(tmp_path: Path) -> None:
     lock = StateLock(tmp_path / "lock")
     lock.acquire(version="1", socket=SOCKET)
     with subprocess.Popen(
-        ["/bin/sh", "-c", "read x"], stdin=subprocess.PIPE, close_fds=False
+        ["/bin/sh", "-c", "echo up; read x"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        close_fds=False,
     ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
         lock.release()
         assert StateLock(lock.path).holder() is None
         assert child.poll() is None

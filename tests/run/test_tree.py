@@ -169,7 +169,7 @@ async def test_what_was_seen_once_is_known_again(stage: Stage) -> None:
     shim = await stage.ready(script)
     hidden = int(shim.files.stdout.read_text())
     tree = Tree(shim.token, shim.pid, status=shim.files.status)
-    await tree.probe()
+    await until(lambda: len(tree.processes()) == 4)  # shim, script, hidden shell, sleep
     (stage.run_dir / "fifo").write_text("\n")
     assert await stage.exit_status(shim) == 0
     assert hidden not in {proc.pid for proc in Tree(shim.token, shim.pid).processes()}

@@ -145,7 +145,7 @@ async def test_no_descriptor_is_left(tmp_path: Path, mode: str) -> None:
     async with asyncio.timeout(20):
         while descriptors() > before:  # noqa: ASYNC110 -- a waiting thread ends with the lock
             await asyncio.sleep(0.005)
-        while not mode and not reap([shim.pid]):
+        while not mode and not reap([shim.pid]):  # noqa: ASYNC110 -- as above
             await asyncio.sleep(0.005)
     assert not wait.done()
 

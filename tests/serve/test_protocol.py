@@ -40,7 +40,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_bytes_raise_anything_else_than_a_refusal(line: bytes) -> None:
     try:
@@ -52,7 +52,7 @@ def test_no_bytes_raise_anything_else_than_a_refusal(line: bytes) -> None:
         }
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(st.text(min_size=1), st.dictionaries(st.text(), JSON), st.text() | st.integers())
 def test_a_request_comes_back_as_it_was_sent(
     method: str, params: dict[str, Any], number: str | int
@@ -131,7 +131,7 @@ def test_an_event_that_is_too_long_loses_its_details_only() -> None:
     assert "too long" in read.data["reason"]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(JSON)
 def test_any_params_make_an_event(params: Any) -> None:
     assert isinstance(event_from_wire(params), Event)
@@ -157,7 +157,7 @@ def test_errors_of_ours_arrive_with_their_words_and_exit_code(error: MztError, c
     assert again.exit_code == error.exit_code
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(JSON)
 def test_any_error_member_makes_an_error(member: Any) -> None:
     assert str(error_from_wire(member))

@@ -151,11 +151,10 @@ def _conditions(
         except ExpressionError as error:
             problems.append(_expression_problem(error, rule.condition, places, path))
             continue
-        found[rule.condition] = condition
-        problems += [
-            _expression_problem(error, rule.condition, places, path)
-            for error in condition.unknown(known)
-        ]
+        unknown = condition.unknown(known)
+        problems += [_expression_problem(e, rule.condition, places, path) for e in unknown]
+        if not unknown:
+            found[rule.condition] = condition
     return found
 
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from marianne_core.config.instrument import InstrumentProfile
+from marianne_core.config.profiles import ALIASES
 from marianne_core.config.score.job import JobConfig
 
 DEFAULT_TIMEOUT = 1800.0
 """Seconds, for an instrument without a profile."""
-CANONICAL = {"claude_cli": "claude-code"}
-"""Older names of instruments (design, section 9)."""
 
 
 class Profiles(Protocol):
@@ -45,8 +44,8 @@ class InstrumentChoice:
     """The field of the score, or the profile, that says so."""
     raw_prompt: bool
     """True: only the rendered template is sent."""
-    known: bool
-    """False: no profile of that name was found."""
+    playable: bool
+    """False: there is no profile of that name that this version can play."""
 
 
 class _Layer(NamedTuple):
@@ -152,9 +151,8 @@ class Instruments:
         while name in self._config.instruments and name not in aliases:
             aliases.append(name)
             name = self._config.instruments[name].profile
-        if name in CANONICAL and self._profiles.get(name) is None:
-            name = CANONICAL[name]
-        return name, aliases
+        profile = self._profiles.get(name)
+        return (profile.name if profile is not None else ALIASES.get(name, name)), aliases
 
     def _profile_of(self, name: str) -> str:
         return self._follow(name)[0]
@@ -195,7 +193,7 @@ class Instruments:
             timeout=float(timeout),
             timeout_source=source,
             raw_prompt=profile.raw_prompt if profile is not None else False,
-            known=profile is not None,
+            playable=profile is not None,
         )
 
 

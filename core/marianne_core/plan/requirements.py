@@ -60,7 +60,8 @@ def _spelled_out(plan: Plan, rule: BoundRule) -> str:
             text = f"The file {name} matches the regular expression {_quoted(pattern)}"
         case _:
             text = f"This command ends with status 0: {_quoted(shorten(rule.command or '', 120))}"
-    return f"{text} — {rule.description}" if rule.description else text
+    written = plan.config.validations[rule.index].description
+    return f"{text} — {rule.description}" if written else text
 
 
 def _quoted(text: str) -> str:

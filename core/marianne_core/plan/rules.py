@@ -96,7 +96,7 @@ def applies(plan: Plan, rule: ValidationRule, variables: Mapping[str, Any]) -> b
         return True
     condition = plan.conditions.get(rule.condition)
     if condition is None:
-        raise ExpressionError("it does not parse")
+        raise ExpressionError("it does not parse, or asks for unknown names")
     return condition.applies(variables)
 
 

@@ -21,6 +21,7 @@ is added when that one's `commit` has returned.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 import time
@@ -81,6 +82,7 @@ class Journal:
         self._waited_for = False
         self._closing = False
         # Of the writer's thread.
+        self._in_hand: list[_Call] = []
         self._kept: list[_Call] = []
         self._trouble: str | None = None
         self._pause = _FIRST_PAUSE
@@ -142,6 +144,11 @@ class Journal:
     async def clear(self, wanted: ClearFilter, now: float) -> list[int]:
         """Forget the runs that the filter names (see `clear_runs`); returns their run ids."""
         return await self.call(lambda connection: clear_runs(connection, wanted, now))
+
+    async def written(self) -> None:
+        """Everything added so far can be read when this returns, as far as the store can be written."""
+        with contextlib.suppress(StateError):
+            await self._wait_for(Work(sync=Sync.WRITE))
 
     async def flush(self) -> None:
         """Everything added so far is on the disk when this returns.
@@ -210,7 +217,7 @@ class Journal:
         finally:
             connection.close()
         with self._condition:
-            left, self._handed = self._kept + self._handed, []
+            left, self._handed = self._in_hand + self._handed, []
         closed = StateError("the state database is closed", where=str(self.database))
         self._answers += [(call.future, None, closed) for call in left if call.future]
         self._answers.append((self._ended, None, problem))
@@ -225,12 +232,14 @@ class Journal:
                 self._waited_for = False
                 closing = self._closing
             before = self._trouble
-            self._write(store, self._kept + calls, closing)
+            self._in_hand = self._kept + calls
+            self._write(store, self._in_hand, closing)
             if self._trouble != before:
                 self._post(self._on_trouble, self._trouble)
             if self._answers:
                 answers, self._answers = self._answers, []
                 self._post(_settle, answers)
+            self._in_hand = self._kept
             if closing:
                 return
 

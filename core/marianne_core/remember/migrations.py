@@ -5,6 +5,7 @@ Only the holder of the state lock opens it for writing. A reader of another vers
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sqlite3
@@ -25,6 +26,7 @@ SCHEMA_VERSION = len(MIGRATIONS)
 _MAGIC = b"SQLite format 3\0"
 _HEADER = 100
 _BUSY_SECONDS = 2.0
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 def open_database(path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> sqlite3.Connection:
@@ -35,21 +37,13 @@ def open_database(path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> s
     leaves the file as it is when it is not ours, damaged, of a newer version, or unusable.
     """
     try:
-        # A journal is left by a crash in the first transaction of all: only a writer can undo it.
-        if _is_ours(path) and not _beside(path, "-journal").exists():
+        if _is_ours(path):
             check_version(path, len(migrations))
-        # The log and its index, made by SQLite beside the database, get the same mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(
-            path,
-            timeout=_BUSY_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-        )
+        else:
+            _make(path, migrations)
+        connection = _connect(path)
         try:
             _migrate(connection, path, migrations)
-            connection.execute("PRAGMA journal_mode=WAL").fetchone()
             connection.execute("PRAGMA wal_autocheckpoint=4000")
             # A reader that stays long lets the log grow; afterwards it shrinks back to this.
             connection.execute("PRAGMA journal_size_limit=67108864")
@@ -73,6 +67,7 @@ def open_for_reading(path: Path, version: int = SCHEMA_VERSION) -> sqlite3.Conne
             return None
         connection = _connect_read_only(path)
         try:
+            _read_schema(connection)
             found = _version(connection)
         except BaseException:
             connection.close()
@@ -105,12 +100,8 @@ def check_version(path: Path, version: int = SCHEMA_VERSION) -> None:
 def cannot_open(path: Path, error: Exception) -> StateError:
     """The sentence for a database that cannot be opened because of `error`."""
     code = primary_code(error)
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return StateError(
-            "the database is damaged",
-            where=str(path),
-            hint="move it away (mzt then starts with an empty one), or put a backup in its place",
-        )
+    if code in _DAMAGED:
+        return _damaged(str(path))
     number = error.errno if isinstance(error, OSError) else None
     if code == sqlite3.SQLITE_READONLY or number in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StateError(
@@ -128,6 +119,8 @@ def cannot_open(path: Path, error: Exception) -> StateError:
 
 def unreadable(where: str, error: sqlite3.Error) -> StateError:
     """The sentence for a database that could be opened, but not be read because of `error`."""
+    if primary_code(error) in _DAMAGED:
+        return _damaged(where)
     if primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StateError(
             "the database is locked by another program",
@@ -137,7 +130,15 @@ def unreadable(where: str, error: sqlite3.Error) -> StateError:
     return StateError(
         f"the database cannot be read: {error}",
         where=where,
-        hint="look at the disk; if the database is damaged, put a backup in its place",
+        hint="look at the disk and the permissions of the state directory",
+    )
+
+
+def _damaged(where: str) -> StateError:
+    return StateError(
+        "the database is damaged",
+        where=where,
+        hint="move it away (mzt then starts with an empty one), or put a backup in its place",
     )
 
 
@@ -181,6 +182,56 @@ def _newer(path: Path, found: int, known: int) -> StateError:
         where=str(path),
         hint="use the newer mzt that wrote it (after an upgrade: mzt restart)",
     )
+
+
+def _make(path: Path, migrations: Sequence[Migration]) -> None:
+    """Make the database beside its place and move it there when it is whole and on the disk.
+
+    So a crash leaves all or nothing, and never a file that cannot be told from somebody else's.
+    """
+    new = _beside(path, f".new-{os.urandom(4).hex()}")
+    # The log and its index, made by SQLite beside the database, get the same mode.
+    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        connection = _connect(new)
+        try:
+            _migrate(connection, new, migrations)
+            connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        finally:
+            connection.close()
+        if path.exists() and not path.stat().st_size:
+            path.unlink()
+        # Unlike a rename this leaves a database alone that another process made meanwhile.
+        with contextlib.suppress(FileExistsError):
+            os.link(new, path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    try:
+        _read_schema(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _read_schema(connection: sqlite3.Connection) -> None:
+    """Raise sqlite3.DatabaseError now rather than later when the file is damaged at its root."""
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:

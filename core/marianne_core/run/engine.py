@@ -71,7 +71,8 @@ class Engine:
         self._clock = clock
         self._journal = journal
         self._bus = bus
-        self._musician = musician(self)
+        self.musician = musician(self)
+        """Plays the attempts."""
         self._boot_id = boot_id()
         self._runs: dict[int, ActiveRun] = {}
         self._playing: dict[tuple[int, int], Playing] = {}
@@ -217,14 +218,14 @@ class Engine:
         record = self._baton.record(run.run_id, effect.num)
         untried = not (record.retries_used or record.completions_used or record.lost_in_row)
         attempt = Playing(run, effect.num, effect.attempt, effect.mode, new_token(), untried)
-        self._play(attempt, self._musician.play)
+        self._play(attempt, self.musician.play)
 
     def _kill(self, effect: Kill) -> None:
         attempt = self._playing.get((effect.run_id, effect.num))
         if attempt is None or attempt.number != effect.attempt:
             return
         ending = asyncio.create_task(
-            self._musician.end(attempt, effect.ended, effect.reason),
+            self.musician.end(attempt, effect.ended, effect.reason),
             name=f"end {effect.run_id}.{effect.num}.{effect.attempt}",
         )
         self._endings.add(ending)
@@ -269,7 +270,7 @@ class Engine:
             _log.exception(
                 "engine.attempt_failed", extra={"run_id": attempt.run.run_id, "sheet": attempt.num}
             )
-            await self._musician.make_sure_it_is_over(attempt)
+            await self.musician.make_sure_it_is_over(attempt)
             outcome = Outcome(
                 Ended.FAILED,
                 code="E999",
@@ -380,6 +381,7 @@ class Engine:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.musician.close()
 
     def _set_timer(self) -> None:
         if self._timer is not None:

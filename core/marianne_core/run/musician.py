@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from marianne_core.model.clock import Clock
 from marianne_core.model.errors import MztError
-from marianne_core.model.outcome import Ended, FailureCategory, Outcome, ValidationReport
+from marianne_core.model.outcome import Ended, Outcome
 from marianne_core.plan.cross_sheet import CrossSheet, collect
 from marianne_core.plan.prompt import build_prompt
 from marianne_core.plan.rules import rules_for
@@ -21,10 +21,11 @@ from marianne_core.run.ensemble import Ensemble
 from marianne_core.run.instrument.command_line import InstrumentError, build_invocation
 from marianne_core.run.instrument.failures import outcome_of, refused
 from marianne_core.run.launcher import Launcher, LaunchError, LaunchSpec, resolve_program
-from marianne_core.run.processes import group_has_members
 from marianne_core.run.skips import reason_to_skip
+from marianne_core.run.strays import Strays
 from marianne_core.run.tree import SharedScans, Tree
 from marianne_core.run.validate.baseline import take_baseline
+from marianne_core.run.validate.summary import with_report
 from marianne_core.run.validate.validator import Validator
 from marianne_core.run.waiter import Waiter
 
@@ -73,17 +74,22 @@ class Musician:
         launcher: Launcher,
         waiter: Waiter,
         validator: Validator,
+        environ: Mapping[str, str],
         grace: float,
+        subreaper: bool,
     ) -> None:
+        """`environ` is what commands of validations and `skip_when_command` inherit."""
         self._log = log
         self._clock = clock
         self._ensemble = ensemble
         self._launcher = launcher
         self._waiter = waiter
         self._validator = validator
+        self._environ = environ
         self.grace = grace
         """Seconds between TERM and KILL."""
         self._scans = SharedScans()
+        self._strays = Strays(waiter, self._end_the_rest, subreaper=subreaper)
         self._spawned_this_turn = 0
         self._waiting_to_spawn: deque[asyncio.Future[None]] = deque()
 
@@ -113,6 +119,7 @@ class Musician:
             return _not_launched(error)
         attempt.pid = shim.pid
         attempt.shim_alive = True
+        self._strays.begun(attempt)
         attempt.started_at = self._clock.wall()
         self._log.started(attempt)
         attempt.waited = await self._waiter.exited(shim.pid, attempt.files.name("st"))
@@ -124,6 +131,7 @@ class Musician:
         With `attempt.pid` None its lock is held by a process that this conductor cannot see.
         """
         attempt.shim_alive = True
+        self._strays.begun(attempt)
         await self._waiter.exited(attempt.pid, attempt.files.name("st"), child=False)
         return await self.conclude(attempt)
 
@@ -132,7 +140,7 @@ class Musician:
         attempt.shim_alive = False
         sheet = attempt.run.plan.sheets[attempt.num - 1]
         end = read_end(attempt.files, attempt.token, attempt.waited)
-        await self._end_what_is_left(attempt, known=end.exit_status is not None)
+        await self._strays.settle(attempt, group_known=end.exit_status is not None)
         if attempt.ended_as is Ended.CANCELLED:
             return _as_ordered(attempt)
         if attempt.ended_as is Ended.TIMEOUT:
@@ -156,6 +164,10 @@ class Musician:
         if attempt.pid is not None or attempt.intended:
             await self._tree(attempt, shim=attempt.shim_alive).end(self.grace)
 
+    async def close(self) -> None:
+        """Look after what the last attempts left behind."""
+        await self._strays.close()
+
     async def end(self, attempt: Playing, ended: Ended, reason: str) -> None:
         """End a living attempt; `play` returns the outcome. A timeout spares what is done already."""
         if attempt.ended_as is not None:
@@ -178,8 +190,7 @@ class Musician:
         sheet_config = attempt.run.plan.config.sheet
         if not sheet_config.skip_when and not sheet_config.skip_when_command:
             return ""
-        env = self._ensemble.environment(attempt.run.plan.sheet(attempt.num).instrument).variables
-        reason, warning = await self._cut_short(attempt, reason_to_skip(attempt, env))
+        reason, warning = await self._cut_short(attempt, reason_to_skip(attempt, self._environ))
         if warning:
             self._log.note(attempt, "sheet.warning", reason=warning)
         return reason
@@ -228,14 +239,13 @@ class Musician:
         rules = rules_for(run.plan, attempt.num)
         if not rules:
             return outcome
-        sheet = run.plan.sheets[attempt.num - 1]
         attempt.report = await self._cut_short(
             attempt,
             self._validator.validate(
                 rules,
                 workspace=run.plan.workspace,
                 baseline=attempt.baseline,
-                env=self._ensemble.environment(sheet.instrument).variables,
+                env=self._environ,
                 token=attempt.token,
             ),
         )
@@ -259,10 +269,8 @@ class Musician:
         finally:
             attempt.check = None
 
-    async def _end_what_is_left(self, attempt: Playing, *, known: bool) -> None:
-        """End processes that outlived their shim: a sheet's slot is free when its tree is gone."""
-        if attempt.pid is not None and known and not group_has_members(attempt.pid):
-            return
+    async def _end_the_rest(self, attempt: Playing) -> None:
+        """End processes that outlived their shim."""
         ended = await self._tree(attempt, shim=False).end(self.grace)
         if ended.signalled and attempt.ended_as is None:
             self._log.note(
@@ -300,21 +308,6 @@ class Musician:
                 self._spawned_this_turn += 1
         if self._spawned_this_turn:
             asyncio.get_running_loop().call_soon(self._new_turn)
-
-
-def with_report(outcome: Outcome, report: ValidationReport) -> Outcome:
-    """The outcome of an execution that succeeded, with what its validations said."""
-    if not report.failed:
-        return outcome
-    first = report.failed[0]
-    missing = any(r.category is FailureCategory.MISSING for r in report.failed)
-    others = f" (and {len(report.failed) - 1} more)" if len(report.failed) > 1 else ""
-    return replace(
-        outcome,
-        pass_rate=report.pass_rate,
-        code="E201" if missing else "E209",
-        reason=f"validation failed: {first.description or first.rule_type}: {first.reason}{others}",
-    )
 
 
 def _previous(attempt: Playing) -> CrossSheet:

@@ -43,6 +43,8 @@ class Proc:
     """The kernel's letter: R, S, D, T (stopped), Z (dead, not yet reaped), ..."""
     start_time: int
     """Ticks since boot (field 22 of /proc/PID/stat); with the pid it names a process for good."""
+    image: int = 0
+    """A number that changes when the process executes another program, and not when it forks."""
 
     @property
     def dead(self) -> bool:
@@ -149,11 +151,13 @@ def _read_stat(pid: int) -> Proc | None:
     except OSError:
         return None
     # The name, in parentheses, may contain anything; the fields after it are numbers.
-    fields = content[content.rfind(b")") + 2 :].split(None, 20)
-    if len(fields) < 20:
+    fields = content[content.rfind(b")") + 2 :].split(None, 26)
+    if len(fields) < 26:
         return None
+    state, ppid, group, session = fields[:4]
+    start_time, stack = fields[19], fields[25]
     return Proc(
-        pid, int(fields[1]), int(fields[2]), int(fields[3]), chr(fields[0][0]), int(fields[19])
+        pid, int(ppid), int(group), int(session), chr(state[0]), int(start_time), int(stack)
     )
 
 
@@ -185,6 +189,7 @@ def _ask_psutil(pid: int) -> Proc | None:
                 os.getsid(pid),
                 state.get(status, "S"),
                 int(process.create_time() * _PSUTIL_TICKS),
+                hash(tuple(process.cmdline())),
             )
     except psutil.ZombieProcess:
         return Proc(pid, 0, 0, 0, "Z", 0)

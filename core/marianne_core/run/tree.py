@@ -123,6 +123,7 @@ class Tree:
         """The leader's, where it was recorded: proof when its environment cannot be read."""
         self._scans = scans or SharedScans()
         self._known: dict[int, int] = {}
+        self._sessions = set() if pid is None else {pid}
 
     def processes(self, scan: Scan | None = None) -> list[Proc]:
         """The living processes of the tree, by pid; also records them. Without `scan` it makes one
@@ -137,11 +138,12 @@ class Tree:
         leader = scan.procs.get(self.pid) if self.pid else None
         if leader and self._start_time is not None and leader.start_time == self._start_time:
             members[leader.pid] = leader
-        if any(proc.session == self.pid for proc in members.values()):
+        for session in self._sessions & {proc.session for proc in members.values()}:
             # A session's number is not given anew while it has members: all of it is ours.
-            members.update((proc.pid, proc) for proc in scan.by_session[self.pid or 0])
+            members.update((proc.pid, proc) for proc in scan.by_session[session])
         self._add_descendants(members, scan)
         self._known = {proc.pid: proc.start_time for proc in members.values()}
+        self._sessions |= {proc.pid for proc in members.values() if proc.session == proc.pid}
         return sorted((p for p in members.values() if not p.dead), key=lambda proc: proc.pid)
 
     @staticmethod
@@ -238,16 +240,18 @@ class _Ending:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _terminate(self, members: list[Proc]) -> None:
-        """TERM, once to each: a second one makes many programs give up their orderly end."""
-        fresh = [proc for proc in members if (proc.pid, proc.start_time) not in self.signalled]
-        if not self.signalled and self._signal_group(fresh, signal.SIGTERM):
-            grouped = [proc for proc in fresh if proc.group == self._tree.pid]
-        else:
-            grouped = []
+        """TERM, once to each: a second one makes many programs give up their orderly end.
+
+        One that has executed another program since is told again: a shell's child that was just
+        forked loses what comes before its program runs.
+        """
+        fresh = []
+        for proc in members:
+            told = self.signalled.get((proc.pid, proc.start_time))
+            if told is None or told.image != proc.image:
+                fresh.append(proc)
+        self._send_all(fresh, signal.SIGTERM)
         for proc in fresh:
-            if proc not in grouped:
-                self._send(proc, signal.SIGTERM)
-            self.signalled[proc.pid, proc.start_time] = proc
             if proc.stopped:
                 self._send(proc, signal.SIGCONT)
 
@@ -256,30 +260,35 @@ class _Ending:
         others = [proc for proc in members if proc.pid != self._shim]
         now = self._loop.time()
         if others:
+            self.killed = True
             self._shim_alone_since = None
             self._kill_rounds += 1
-            for proc in others:
-                self._send(proc, signal.SIGKILL)
-            if self._kill_rounds > _ROUNDS_BEFORE_GROUP:
-                self._signal_group(members, signal.SIGKILL)
+            outrun = self._kill_rounds > _ROUNDS_BEFORE_GROUP
+            self._send_all(members if outrun else others, signal.SIGKILL)
         elif self._shim_alone_since is None:
             self._shim_alone_since = now
             self._send(members[0], signal.SIGCONT)
         elif now - self._shim_alone_since > _SHIM_PATIENCE:
-            self._send(members[0], signal.SIGKILL)
-        for proc in others:
+            self._send_all(members, signal.SIGKILL)
+
+    def _send_all(self, procs: list[Proc], number: signal.Signals) -> None:
+        """Signal the groups that these processes lead, then each that is in none of them."""
+        groups = {proc.pid for proc in procs if self._signal_group(proc, number)}
+        for proc in procs:
+            if proc.group not in groups:
+                self._send(proc, number)
             self.signalled[proc.pid, proc.start_time] = proc
-        self.killed = self.killed or bool(others)
 
-    def _signal_group(self, members: list[Proc], number: signal.Signals) -> bool:
-        """Signal the session's group, which catches what was forked since the scan.
+    @staticmethod
+    def _signal_group(leader: Proc, number: signal.Signals) -> bool:
+        """Signal the group of a session that this process leads: that catches what was forked
+        since the scan.
 
-        Only while its leader is there, proved to be ours, so that the number is not a stranger's;
-        and not when the conductor itself was started inside this attempt.
+        Only while its leader is there, so that the number is not a stranger's; and not when the
+        conductor itself was started inside this attempt.
         """
-        group = self._tree.pid
-        leader = next((proc for proc in members if proc.pid == group), None)
-        if group is None or leader is None or group == os.getpgrp() or not still_there(leader):
+        group = leader.pid
+        if group != leader.session or group == os.getpgrp() or not still_there(leader):
             return False
         try:
             os.killpg(group, number)

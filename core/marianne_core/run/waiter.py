@@ -31,7 +31,12 @@ class Waiter:
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop or asyncio.get_running_loop()
         self._pidfds: set[int] = set()
+        self._children: set[int] = set()
         self._closed = False
+
+    def awaited(self) -> set[int]:
+        """Pids of our children that somebody waits for."""
+        return set(self._children)
 
     def exited(self, pid: int | None, status: Path | str, *, child: bool = True) -> Ended:
         """A future of a shim's end. `child=False` for an adopted shim; its result is None.
@@ -40,7 +45,8 @@ class Waiter:
         when there is no descriptor left for a shim that is not our child.
         """
         if pid is None or not has_pidfd():
-            return self._wait_for_lock(pid if child else None, status)
+            future = self._wait_for_lock(pid if child else None, status)
+            return self._of_child(pid, future) if child and pid is not None else future
         if child:
             return self.child_exited(pid)
         try:
@@ -58,13 +64,18 @@ class Waiter:
         """A future of the end of a child that has no status file."""
         if has_pidfd():
             try:
-                return self._wait_for_pidfd(os.pidfd_open(pid))
+                return self._of_child(pid, self._wait_for_pidfd(os.pidfd_open(pid)))
             except ProcessLookupError:
                 return self._gone()
             except OSError:
                 # No descriptor left (EMFILE): a thread needs none, and the child must be reaped.
                 pass
-        return self._wait_in_thread(lambda: _reap(pid))
+        return self._of_child(pid, self._wait_in_thread(lambda: _reap(pid)))
+
+    def _of_child(self, pid: int, future: Ended) -> Ended:
+        self._children.add(pid)
+        future.add_done_callback(lambda _: self._children.discard(pid))
+        return future
 
     def close(self) -> None:
         """Stop waiting; futures that are not done stay so. Processes are left alone.

@@ -155,6 +155,7 @@ class _Session:
         self._stop = stop
         self._deadline = deadline
         self._announce = announce
+        self._draining = False
 
     async def run(self, body: Body) -> int:
         """Until the body is done and nothing is active any more, or until the host leaves."""
@@ -177,12 +178,17 @@ class _Session:
 
     async def _drain(self) -> None:
         await self._stop.wait(StopLevel.DRAIN)
-        self._conductor.drain()
+        self._stop_dispatch()
         if self._stop.level is StopLevel.DRAIN and not self._conductor.idle.is_set():
             self._say(
                 "draining: no new sheet starts, the running ones finish; "
                 "Ctrl-C again leaves them running and exits"
             )
+
+    def _stop_dispatch(self) -> None:
+        if not self._draining:
+            self._draining = True
+            self._conductor.drain()
 
     async def _others_done(self, leave: asyncio.Task[None]) -> bool:
         """Wait for the runs of other terminals; False when the host is to leave before."""
@@ -202,7 +208,7 @@ class _Session:
 
     async def _leave(self) -> bool:
         """Go by what was asked for; True when the running sheets were ended."""
-        self._conductor.drain()
+        self._stop_dispatch()
         if self._stop.level is StopLevel.LEAVE and not self._conductor.idle.is_set():
             self._say(
                 "leaving: the running sheets go on, and the next conductor takes them over; "

@@ -29,8 +29,17 @@ _CLEAR_TIMEOUT = 120.0
 
 
 @click.command("clear", help="Forget jobs that are over, with the output of their sheets.")
-@click.option("-j", "--job", "jobs", multiple=True, type=JOB, metavar="JOB", help="This job or JOB#RUN.")
-@click.option("-s", "--status", "statuses", multiple=True, type=click.Choice(_OVER), help="Runs that ended so.")
+@click.option(
+    "-j", "--job", "jobs", multiple=True, type=JOB, metavar="JOB", help="This job or JOB#RUN."
+)
+@click.option(
+    "-s",
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(_OVER),
+    help="Runs that ended so.",
+)
 @click.option(
     "--older-than", type=click.FloatRange(min=0), metavar="SEC", help="Runs that ended so long ago."
 )
@@ -86,7 +95,9 @@ def _clear(
 ) -> int:
     """The conductor is the one writer of its store; without one this process takes its place."""
     lock = StateLock(home.lock)
-    if conductor_of(home) is not None or not lock.try_acquire(version=__version__, socket=home.socket):
+    if conductor_of(home) is not None or not lock.try_acquire(
+        version=__version__, socket=home.socket
+    ):
         answer = call(
             home.socket,
             "job.clear",

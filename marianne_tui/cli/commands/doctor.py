@@ -19,7 +19,8 @@ from marianne_core.remember.queries import open_reader
 from marianne_core.run.launcher import locks_are_inherited
 from marianne_core.serve.blocking import call
 from marianne_tui import __version__
-from marianne_tui.cli.commands.instruments import examine, find_profiles
+from marianne_tui.cli.checking import find_profiles
+from marianne_tui.cli.commands.instruments import examine
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import json_option
 from marianne_tui.cli.reading import conductor_of, find_home
@@ -148,7 +149,12 @@ def _configuration() -> Check:
         return Check("configuration", "ok", "defaults (there is no conductor.yaml)")
     warnings = [p for p in loaded.problems if p.severity is not Severity.INFO]
     if warnings:
-        return Check("configuration", "warning", f"{warnings[0].where}: {warnings[0].message}", warnings[0].hint)
+        return Check(
+            "configuration",
+            "warning",
+            f"{warnings[0].where}: {warnings[0].message}",
+            warnings[0].hint,
+        )
     return Check("configuration", "ok", str(file))
 
 

@@ -114,7 +114,7 @@ def _table(attempts: list[AttemptRow]) -> list[str]:
         state = _state(attempt)
         start = attempt.started_at or attempt.intended_at
         took = attempt.finished_at - start if attempt.finished_at is not None else None
-        rate = attempt.pass_rate
+        rate = attempt.pass_rate if attempt.ended == "ok" else None
         rows.append(
             [
                 (glyph(state, ascii_only=plain), colour_of(state)),

@@ -5,18 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import click
 
-from marianne_core.config.profiles import (
-    ALIASES,
-    KNOWN_INSTRUMENTS,
-    Profiles,
-    load_profiles,
-    profile_directories,
-)
+from marianne_core.config.profiles import ALIASES, KNOWN_INSTRUMENTS, Profiles
 from marianne_core.model.errors import EXIT_FAILED, InputError
+from marianne_tui.cli.checking import find_profiles
 from marianne_tui.cli.columns import Cell, table
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import json_option
@@ -37,11 +31,6 @@ class Finding:
     """Path of its program when it was found."""
     origin: str = ""
     """File of its profile."""
-
-
-def find_profiles() -> Profiles:
-    """The profiles that a score of this folder can name."""
-    return load_profiles(profile_directories(Path.home(), Path.cwd()))
 
 
 def examine(profiles: Profiles, name: str) -> Finding:

@@ -19,11 +19,16 @@ _LINES_OF_MANY = 20
 """Lines shown of every sheet when no sheet is named."""
 
 
-@click.command("logs", help="What a sheet wrote; without --sheet, the end of what each sheet wrote.")
+@click.command(
+    "logs", help="What a sheet wrote; without --sheet, the end of what each sheet wrote."
+)
 @click.argument("job", type=JOB)
 @sheet_option("Only this sheet.")
 @click.option(
-    "--attempt", type=click.IntRange(min=1), metavar="N", help="This attempt instead of the last one."
+    "--attempt",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="This attempt instead of the last one.",
 )
 @click.option("--stderr", is_flag=True, help="Standard error instead of standard output.")
 @click.option(
@@ -36,7 +41,9 @@ _LINES_OF_MANY = 20
     metavar="N",
     help=f"Only the last N lines (default: all of one sheet, {_LINES_OF_MANY} of each of many).",
 )
-@click.option("--raw", is_flag=True, help="Unchanged bytes, with escape sequences. Mind your terminal.")
+@click.option(
+    "--raw", is_flag=True, help="Unchanged bytes, with escape sequences. Mind your terminal."
+)
 @json_option
 def command(
     job: JobRef,
@@ -61,7 +68,9 @@ def command(
     if follow:
         if run.status.active and conductor_of(home) is None:
             complain("no conductor is running: the job does not move, only its files are followed")
-        follow_parts(home, run, parts, printer, sheet=sheet, attempt=attempt, stderr=stderr, lines=lines)
+        follow_parts(
+            home, run, parts, printer, sheet=sheet, attempt=attempt, stderr=stderr, lines=lines
+        )
         return
     if as_json:
         print_json(
@@ -90,7 +99,9 @@ def _parts(
         rows = reader.attempts(run.run_id, sheet)
     if sheet is not None and not 1 <= sheet <= run.sheets_total:
         raise InputError(
-            f"there is no sheet {sheet}", where=str(job), hint=f"it has sheets 1 to {run.sheets_total}"
+            f"there is no sheet {sheet}",
+            where=str(job),
+            hint=f"it has sheets 1 to {run.sheets_total}",
         )
     return run, choose_parts(home, run, rows, attempt, stderr)
 

@@ -1,0 +1,69 @@
+"""Resume and retry: at the running conductor, or with one that is hosted here for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import click
+
+from marianne_core.model.errors import NoConductorError
+from marianne_core.model.requests import Receipt
+from marianne_core.model.runs import JobRef
+from marianne_core.model.states import JobStatus
+from marianne_core.remember.home import Home
+from marianne_core.remember.queries import open_reader
+from marianne_core.serve.client import Client
+from marianne_tui.cli.output import print_json
+from marianne_tui.cli.sanitize import one_line
+from marianne_tui.cli.steering import ask
+from marianne_tui.cli.views import make_view
+
+Wish = Callable[[Client, str], Awaitable[Receipt]]
+"""Asks for a resume or a retry of the run with this name."""
+
+
+def go_on(
+    home: Home,
+    job: JobRef,
+    method: str,
+    wish: Wish,
+    *,
+    as_json: bool,
+    quiet: bool,
+    unless_active: bool,
+    **params: Any,
+) -> int:
+    """Ask the running conductor and return at once, or host one and follow the job to its end.
+
+    `unless_active`: a job that a new conductor takes up by itself is only followed. Returns the
+    exit status.
+    """
+    try:
+        answer = ask(home, method, job, **params)
+    except NoConductorError:
+        return _host(home, job, wish, as_json=as_json, quiet=quiet, unless_active=unless_active)
+    if as_json:
+        print_json(answer)
+    elif not quiet:
+        click.echo(one_line(answer.get("message") or f"{job} goes on"))
+    return 0
+
+
+def _host(
+    home: Home, job: JobRef, wish: Wish, *, as_json: bool, quiet: bool, unless_active: bool
+) -> int:
+    with open_reader(home) as reader:
+        run = reader.get_run(job)
+    # Imported here: asking a running conductor needs none of it.
+    from marianne_core.config.daemon import load_daemon_config
+    from marianne_tui.cli.conducting import Target, conduct
+
+    async def action(client: Client) -> Target:
+        name = f"{run.job_id}#{run.run}"
+        status = await client.status(name)
+        if not (unless_active and JobStatus(status["status"]).active):
+            await wish(client, name)
+        return Target(run.job_id, run.run)
+
+    return conduct(home, load_daemon_config(), action, make_view(as_json=as_json, quiet=quiet))
