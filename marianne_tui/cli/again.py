@@ -19,6 +19,8 @@ from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.steering import ask
 from marianne_tui.cli.views import make_view
 
+_MOVING = (JobStatus.QUEUED, JobStatus.PENDING, JobStatus.RUNNING)
+
 Wish = Callable[[Client, str], Awaitable[Receipt]]
 """Asks for a resume or a retry of the run with this name."""
 
@@ -31,18 +33,18 @@ def go_on(
     *,
     as_json: bool,
     quiet: bool,
-    unless_active: bool,
+    unless_moving: bool,
     **params: Any,
 ) -> int:
     """Ask the running conductor and return at once, or host one and follow the job to its end.
 
-    `unless_active`: a job that a new conductor takes up by itself is only followed. Returns the
+    `unless_moving`: a job that a new conductor takes up by itself is only followed. Returns the
     exit status.
     """
     try:
         answer = ask(home, method, job, **params)
     except NoConductorError:
-        return _host(home, job, wish, as_json=as_json, quiet=quiet, unless_active=unless_active)
+        return _host(home, job, wish, as_json=as_json, quiet=quiet, unless_moving=unless_moving)
     if as_json:
         print_json(answer)
     elif not quiet:
@@ -51,7 +53,7 @@ def go_on(
 
 
 def _host(
-    home: Home, job: JobRef, wish: Wish, *, as_json: bool, quiet: bool, unless_active: bool
+    home: Home, job: JobRef, wish: Wish, *, as_json: bool, quiet: bool, unless_moving: bool
 ) -> int:
     with open_reader(home) as reader:
         run = reader.get_run(job)
@@ -62,7 +64,7 @@ def _host(
     async def action(client: Client) -> Target:
         name = f"{run.job_id}#{run.run}"
         status = await client.status(name)
-        if not (unless_active and JobStatus(status["status"]).active):
+        if not (unless_moving and status["status"] in _MOVING):
             await wish(client, name)
         return Target(run.job_id, run.run)
 

@@ -48,7 +48,10 @@ def conduct(home: Home, settings: DaemonConfig, action: Action, view: View) -> i
     Joins the conductor that answers on the home's socket. Where there is none, this process hosts
     one until all its runs are over.
     """
-    return asyncio.run(_conduct(home, settings, action, view))
+    code = asyncio.run(_conduct(home, settings, action, view))
+    # All is done but the interpreter's own end: a Ctrl-C that comes late must not change the status.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
 
 
 async def _conduct(home: Home, settings: DaemonConfig, action: Action, view: View) -> int:

@@ -9,13 +9,13 @@ from marianne_core.model.events import Event
 from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.style import clock_time, colour_of, glyph, paint
 
-_DETAILS = ("instrument", "attempt", "mode", "exit_code", "error_code", "pass_rate")
+_DETAILS = ("instrument", "attempt", "mode", "error_code", "pass_rate")
 
 
 def event_line(
     event: Event, titles: Mapping[int, str], *, colour: bool = False, plain: bool = False
 ) -> str:
-    """`12:03:04 ✓ sheet 3 completed (Second variation) · cli · attempt 1 · 0.2 s`.
+    """`12:03:04 ✗ sheet 2 failed (Break) · attempt 1 · E009 · exit status 3; ...`.
 
     `titles` are the sheets' descriptions. `plain` uses ASCII glyphs.
     """
@@ -32,7 +32,7 @@ def event_line(
         what = f"{subject.removeprefix('baton.').replace('.', ' ') or 'event'} {happening}"
     separator = " - " if plain else " · "
     parts = [one_line(what), *_detail_words(event.data)]
-    reason = event.data.get("reason") or event.data.get("message")
+    reason = event.data.get("reason")
     if reason:
         parts.append(one_line(reason))
     line = separator.join(parts)
@@ -43,12 +43,10 @@ def _detail_words(data: Mapping[str, Any]) -> list[str]:
     words = []
     for key in _DETAILS:
         value = data.get(key)
-        if not value:
+        if value is None or (key == "attempt" and not value):
             continue
         if key == "attempt":
             words.append(f"attempt {one_line(value)}")
-        elif key == "exit_code":
-            words.append(f"exit status {one_line(value)}")
         elif key == "mode":
             words.append(f"{one_line(value)} mode")
         elif key == "pass_rate":

@@ -23,6 +23,7 @@ from marianne_tui.cli.picture import (
     note,
     progress_words,
     run_name,
+    what_next,
 )
 from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.style import ascii_only, colour_of, duration, glyph, word
@@ -153,13 +154,15 @@ class LiveView:
             self._live.update(self._picture(status), refresh=True)
 
     def end(self, status: dict[str, Any] | None) -> None:
-        """Leave the final picture and a summary line behind."""
+        """Leave the final picture behind, and a line about what can be done next."""
         if not self._open:
             return
         self._open = False
         if status is not None:
             self._live.update(self._picture(status), refresh=True)
         self._live.stop()
+        if status is not None and (advice := what_next(status)):
+            self.say(advice)
 
     def _picture(self, status: dict[str, Any]) -> RenderableType:
         return picture(

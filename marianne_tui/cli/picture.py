@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from marianne_core.model.states import JobStatus
 from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.style import counted
 
@@ -111,3 +112,16 @@ def note(sheet: Sheet) -> str:
     if not reason and sheet["status"] == "failed" and sheet.get("exit_code") is not None:
         return f"exit status {sheet['exit_code']}"
     return reason
+
+
+def what_next(status: Mapping[str, Any]) -> str:
+    """What a person may want to do after a run ended like this; "" when there is nothing to say."""
+    name = one_line(status["job_id"])
+    match JobStatus(status["status"]):
+        case JobStatus.COMPLETED:
+            return ""
+        case JobStatus.FAILED:
+            return f"mzt errors {name} says more; mzt retry {name} runs what failed again"
+        case JobStatus.PAUSED | JobStatus.PAUSED_AT_CHAIN | JobStatus.CANCELLED:
+            return f"mzt resume {name} goes on with it"
+    return f"mzt status {name} shows where it stands; mzt resume {name} goes on with it"

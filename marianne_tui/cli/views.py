@@ -10,7 +10,7 @@ from marianne_core.model.events import Event
 from marianne_tui.cli.guard import complain
 from marianne_tui.cli.lines import event_line
 from marianne_tui.cli.output import Output
-from marianne_tui.cli.picture import counts_words, progress_words, run_name
+from marianne_tui.cli.picture import counts_words, progress_words, run_name, what_next
 from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.style import ascii_only, colour_of, glyph, paint, wants_colour, word
 
@@ -75,6 +75,8 @@ class LineView:
     def end(self, status: dict[str, Any] | None) -> None:
         if status is not None:
             self._out.line(final_line(status, colour=self._colour, plain=self._plain))
+            if advice := what_next(status):
+                self._out.line(f"  {advice}")
 
 
 class JsonView:

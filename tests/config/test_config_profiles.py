@@ -72,10 +72,11 @@ def test_bad_files_are_reported_and_the_others_load(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
     profiles = load_profiles((tmp_path,))
     assert profiles.get("mine") is not None
-    by_file = {problem.file.partition(":")[0]: problem for problem in profiles.problems}
+    by_file = {problem.file: problem for problem in profiles.problems}
     assert by_file[str(bad)].line == 3
     assert "`kind` must be cli or http" in by_file[str(bad)].message
-    assert "bracket is not closed" in by_file[str(broken)].message
+    assert "closing bracket" in by_file[str(broken)].message
+    assert by_file[str(broken)].line == 2
     assert "directory" in by_file[str(tmp_path / "folder.yaml")].message
 
 

@@ -60,3 +60,10 @@ def test_marks_of_fields_without_effect_are_there_once_a_block() -> None:
 
 def test_the_socket_of_the_page_is_private() -> None:
     assert "| `permissions` | whole number, ≥ 0 | `0o600` |" in dict(pages())["configuration.md"]
+
+
+def test_settings_of_the_conductor_are_marked_too() -> None:
+    text = dict(pages())["configuration.md"]
+    rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    assert "Not yet in effect" in rows["daily_budget"]
+    assert "effect" not in rows["grace_seconds"]

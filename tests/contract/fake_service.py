@@ -75,7 +75,8 @@ class FakeService:
     async def submit(self, request: SubmitRequest) -> SubmitReply:
         self._check()
         path = Path(request.client_cwd or "/", request.config_path)
-        if not path.is_file():
+        text = _read(path)
+        if text is None:
             return SubmitReply("", "rejected", f"{path}: no such file", exit_code=2)
         earlier = [run for run in self.runs if run.job_id == path.stem]
         if earlier and earlier[-1].status.active:
@@ -84,7 +85,7 @@ class FakeService:
         run = FakeRun(path.stem, len(earlier) + 1, options=request)
         self.runs.append(run)
         self._tell(run, "job.started")
-        if HELD not in path.read_text():
+        if HELD not in text:
             asyncio.get_running_loop().call_soon(self._finish, run)
         return SubmitReply(run.job_id, "accepted", "started", run.run)
 
@@ -205,3 +206,7 @@ class FakeService:
     def _check(self) -> None:
         if self._gone:
             raise NoConductorError("the conductor has left")
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text() if path.is_file() else None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.worlds import WORLDS, World
 
 from marianne_core.model.errors import (
     InputError,
@@ -23,6 +22,7 @@ from marianne_core.serve.client import Client
 from marianne_core.serve.local_client import LocalClient
 from marianne_core.serve.server import SocketServer
 from marianne_core.serve.socket_client import SocketClient
+from tests.contract.worlds import WORLDS, World
 
 SECONDS = 20.0
 

@@ -10,9 +10,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-from tests.contract.fake_service import HELD, FakeService
-
 from marianne_core.serve.service import Service
+from tests.contract.fake_service import HELD, FakeService
 
 
 class World(Protocol):

@@ -151,11 +151,15 @@ def _grow(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
-values = st.one_of(st.integers(-3, 9), st.booleans(), st.sampled_from(["x", "a", ""]), st.floats(0, 9))
+values = st.one_of(
+    st.integers(-3, 9), st.booleans(), st.sampled_from(["x", "a", ""]), st.floats(0, 9)
+)
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.recursive(atoms, _grow, max_leaves=8), st.fixed_dictionaries(dict.fromkeys(NAMES, values)))
+@given(
+    st.recursive(atoms, _grow, max_leaves=8), st.fixed_dictionaries(dict.fromkeys(NAMES, values))
+)
 def test_expressions_mean_what_python_means(text: str, variables: dict[str, Any]) -> None:
     try:
         expected = eval(text, {"__builtins__": {}}, variables)

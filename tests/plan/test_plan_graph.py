@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -30,9 +31,10 @@ def graphs(draw: st.DrawFn) -> tuple[int, dict[int, int], dict[int, list[int]]]:
     fan_out = draw(st.dictionaries(st.integers(1, stages), st.integers(1, 4), max_size=4))
     order = draw(st.permutations(range(1, stages + 1)))
     given_: dict[int, list[int]] = {}
+    some = st.booleans()
     for place, stage in enumerate(order):
         before = order[:place]
-        if before and draw(st.booleans()):
+        if before and draw(some):
             given_[stage] = draw(st.lists(st.sampled_from(before), unique=True, max_size=4))
     return stages, fan_out, given_
 
@@ -59,7 +61,7 @@ def test_every_sheet_waits_for_what_the_rules_say(
         found = dependencies.of(stage, instance)
         assert numbers(found) == sorted(expected)
         assert num not in expected
-        assert all(a.stop < b.start for a, b in zip(found, found[1:], strict=False))
+        assert all(a.stop < b.start for a, b in pairwise(found))
 
 
 @settings(max_examples=60, deadline=None)
@@ -93,7 +95,7 @@ def test_a_cycle_is_found_exactly_when_there_is_one(needs: dict[int, list[int]])
     assert bool(cycle) == any(n in reached[n] for n in reached)
     if cycle:
         assert cycle[0] == cycle[-1]
-        assert all(b in needs[a] for a, b in zip(cycle, cycle[1:], strict=False))
+        assert all(b in needs[a] for a, b in pairwise(cycle))
 
 
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(1, 5)), min_size=1, max_size=6))

@@ -29,11 +29,19 @@ sheet:
 
 def test_who_plays_and_why(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of(SCORE)
-    seen = {s.num: (s.instrument, s.alias, s.model, s.timeout, s.timeout_source) for s in plan.sheets}
+    seen = {
+        s.num: (s.instrument, s.alias, s.model, s.timeout, s.timeout_source) for s in plan.sheets
+    }
     base = ("agent", None, "base-model", 10.0, "instrument_config.timeout_seconds")
     assert seen[1] == seen[3] == seen[7] == base
     # The alias comes after the movement.
-    assert seen[2] == ("other", "fast", "fast-model", 40.0, "instruments.fast.config.timeout_seconds")
+    assert seen[2] == (
+        "other",
+        "fast",
+        "fast-model",
+        40.0,
+        "instruments.fast.config.timeout_seconds",
+    )
     assert seen[4] == ("other", None, "base-model", 10.0, "instrument_config.timeout_seconds")
     assert seen[5] == (
         *("other", "chain", "fast-model", 77.0),
@@ -110,9 +118,7 @@ def test_timeouts_come_from_the_last_place_that_names_one(
 
 
 def test_the_models_of_the_older_block_count_when_written(plan_of: Callable[..., Plan]) -> None:
-    plan = plan_of(
-        "backend: {type: agent, cli_model: m1, sheet_overrides: {2: {cli_model: m2}}}"
-    )
+    plan = plan_of("backend: {type: agent, cli_model: m1, sheet_overrides: {2: {cli_model: m2}}}")
     assert [s.model for s in plan.sheets] == ["m1", "m2", "m1"]
     assert plan_of("backend: {type: agent}").sheet(1).model == "small"
     assert "skip_permissions" not in plan.sheet(1).config

@@ -33,8 +33,14 @@ def render(source: str, **variables: object) -> str:
         ("{% for i in [] %}x{% else %}none{% endfor %}", "none"),
         ("{% set t = 'q' %}{% filter upper %}a{{ t }}{% endfilter %}", "AQ"),
         ("{% macro m(a) %}<{{ a }}>{% endmacro %}{{ m(1) }}{{ m('z') }}", "<1><z>"),
-        ("{% set ns = namespace(n=0) %}{% for i in range(5) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}", "10"),
-        ("{{ '%02d' % 7 }} {{ 'ab' * 2 }} {{ 2 ** 10 }} {{ '{:>4}'.format(1) }}", "07 abab 1024    1"),
+        (
+            "{% set ns = namespace(n=0) %}{% for i in range(5) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}",
+            "10",
+        ),
+        (
+            "{{ '%02d' % 7 }} {{ 'ab' * 2 }} {{ 2 ** 10 }} {{ '{:>4}'.format(1) }}",
+            "07 abab 1024    1",
+        ),
         ("{{ d[1] }}{{ 'y' if d[2] is defined else 'n' }}", "Truen"),
         ("{% for n in tree recursive %}{{ n.v }}{{ loop(n.c) if n.c }}{% endfor %}", "12"),
         ("{{ x | center(7) }}|{{ x | truncate(2, true, '', 0) }}", "  a b  |a "),
@@ -155,7 +161,9 @@ def test_names_a_template_excuses() -> None:
 def test_threads_do_not_share_a_budget() -> None:
     renderer = compile_template("{% for i in range(60000) %}{% endfor %}ok")
     results: list[str] = []
-    threads = [threading.Thread(target=lambda: results.append(renderer.render({}))) for _ in range(6)]
+    threads = [
+        threading.Thread(target=lambda: results.append(renderer.render({}))) for _ in range(6)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -163,9 +171,7 @@ def test_threads_do_not_share_a_budget() -> None:
     assert results == ["ok"] * 6
 
 
-def test_template_files_name_themselves(
-    plan_of: Callable[..., Plan], tmp_path: Path
-) -> None:
+def test_template_files_name_themselves(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
     (tmp_path / "t.j2").write_text("sheet {{ sheet_num }}\n{{ nope }}", encoding="utf-8")
     plan = plan_of("prompt: {template_file: t.j2}\ninstrument: cli")
     with pytest.raises(TemplateProblem) as caught:

@@ -13,14 +13,13 @@ import time
 from pathlib import Path
 from typing import Self
 
-from tests.contract.fake_service import HELD, FakeService
-
 from marianne_core.model.requests import SubmitRequest
 from marianne_core.model.states import JobStatus
 from marianne_core.remember.home import Home
 from marianne_core.serve.client import Client
 from marianne_core.serve.host import host
 from marianne_core.serve.stop import Stop, StopLevel
+from tests.contract.fake_service import HELD, FakeService
 
 
 def tell(line: str) -> None:
@@ -44,7 +43,7 @@ class Conductor(FakeService):
     async def __aexit__(self, *error: object) -> None:
         if self.manner == "hangs at closing":
             tell("closing")
-            time.sleep(60)  # the whole loop hangs, as with a disk that does not answer
+            hang()
         tell("left: " + ", ".join(self.log))
 
     async def end_sheets(self) -> None:
@@ -52,6 +51,11 @@ class Conductor(FakeService):
             tell("ending")
             await asyncio.Event().wait()
         await super().end_sheets()
+
+
+def hang() -> None:
+    """Hold the whole loop, as a disk does that does not answer."""
+    time.sleep(60)
 
 
 def body_of(manner: str, score: Path) -> object:

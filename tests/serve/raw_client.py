@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from tests.contract.fake_service import FakeService
-
 from marianne_core.serve.server import SocketServer
+from tests.contract.fake_service import FakeService
 
 SECONDS = 20.0
 
@@ -99,5 +98,5 @@ async def stage(folder: Path, **options: Any) -> AsyncIterator[Stage]:
 async def eventually(condition: Any) -> None:
     """Give the loop turns until the condition holds; the test's own time limit ends it."""
     async with asyncio.timeout(SECONDS):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - any condition, not only an event
             await asyncio.sleep(0.001)

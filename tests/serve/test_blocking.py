@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from tests.contract.fake_service import HELD
-from tests.serve.raw_client import Stage, eventually, stage
 
 from marianne_core.model.errors import (
     InputError,
@@ -23,6 +21,8 @@ from marianne_core.model.errors import (
 )
 from marianne_core.model.events import Event
 from marianne_core.serve.blocking import call, stream
+from tests.contract.fake_service import HELD
+from tests.serve.raw_client import Stage, eventually, stage
 
 
 @pytest.fixture

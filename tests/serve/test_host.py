@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 import structlog
-from tests.contract.fake_service import HELD, FakeService
-from tests.serve.raw_client import RawClient, eventually
 
 from marianne_core.model.errors import StateError
 from marianne_core.model.requests import SubmitReply, SubmitRequest
@@ -24,6 +22,8 @@ from marianne_core.serve.client import Client
 from marianne_core.serve.host import host
 from marianne_core.serve.logs import logging_to
 from marianne_core.serve.stop import Stop, StopLevel, caught_signals
+from tests.contract.fake_service import HELD, FakeService
+from tests.serve.raw_client import RawClient, eventually
 
 
 @pytest.fixture

@@ -43,13 +43,10 @@ JSON = st.recursive(
 @settings(deadline=None, max_examples=80)
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_bytes_raise_anything_else_than_a_refusal(line: bytes) -> None:
-    try:
+    with pytest.raises(RpcError) as refusal:
         decode_request(line)
-    except RpcError as refusal:
-        assert json.loads(encode_error(refusal))["error"]["code"] in {
-            Code.PARSE,
-            Code.INVALID_REQUEST,
-        }
+    answer = json.loads(encode_error(refusal.value))
+    assert answer["error"]["code"] in {Code.PARSE, Code.INVALID_REQUEST}
 
 
 @settings(deadline=None, max_examples=40)

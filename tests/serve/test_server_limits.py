@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.contract.fake_service import HELD
-from tests.serve.raw_client import RawClient, Stage, eventually, stage
 
 from marianne_core.model.events import Event
 from marianne_core.serve.connection import MAX_REQUESTS, MAX_STREAMS
 from marianne_core.serve.wire import Code
 from marianne_core.watch.bus import GAP
+from tests.contract.fake_service import HELD
+from tests.serve.raw_client import RawClient, Stage, eventually, stage
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.fake_service import HELD
-from tests.serve.raw_client import Stage, eventually, stage
 
 from marianne_core.model.errors import StateError
 from marianne_core.serve.wire import MAX_MESSAGE, Code
+from tests.contract.fake_service import HELD
+from tests.serve.raw_client import Stage, eventually, stage
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.contract.fake_service import HELD
-from tests.serve.raw_client import Stage, eventually, stage
 
 from marianne_core.model.errors import InputError, MztError, NoConductorError
 from marianne_core.model.requests import SubmitRequest
 from marianne_core.serve.socket_client import SocketClient
 from marianne_core.serve.wire import MAX_MESSAGE
+from tests.contract.fake_service import HELD
+from tests.serve.raw_client import eventually, stage
 
 Answer = Callable[[dict[str, object]], bytes]
 

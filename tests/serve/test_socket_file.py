@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.contract.fake_service import FakeService
 
 from marianne_core.model.errors import StateError
 from marianne_core.serve.server import SocketServer
 from marianne_core.serve.socket_file import SocketFile, peer_uid
+from tests.contract.fake_service import FakeService
 
 ROOT = os.geteuid() == 0
 
@@ -136,6 +136,13 @@ else:
 """
 
 
+def open_to_all(path: Path) -> None:
+    path.chmod(0o777)
+    for folder in path.parents:
+        if folder.stat().st_uid == os.geteuid() and folder.parent != folder:
+            folder.chmod(folder.stat().st_mode | 0o011)
+
+
 async def as_stranger(path: Path) -> str:
     done = await asyncio.to_thread(
         subprocess.run,
@@ -161,10 +168,7 @@ async def test_another_user_who_gets_in_is_refused(
 ) -> None:
     async with SocketServer(path, FakeService()):
         # As if permissions had been opened by hand: the peer's uid is looked at all the same.
-        path.chmod(0o777)
-        for folder in path.parents:
-            if folder.stat().st_uid == os.geteuid() and folder.parent != folder:
-                folder.chmod(folder.stat().st_mode | 0o011)
+        open_to_all(path)
         answer = await as_stranger(path)
     assert "another user" in answer
     assert '"result"' not in answer

@@ -134,7 +134,7 @@ def absolute_path(path: Path, info: ValidationInfo) -> Path:
         raise broken_rule(f"the home directory of {path.parts[0]} is not known") from None
     if "\0" in str(path):
         raise broken_rule("a path cannot hold a null character")
-    return Path(os.path.abspath((Path(folder) if folder else Path.cwd()) / path))
+    return Path(os.path.abspath(Path(folder or "") / path))
 
 
 SheetNumber = Annotated[int, Field(ge=1)]

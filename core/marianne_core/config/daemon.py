@@ -164,7 +164,7 @@ def find_config_file(environ: Mapping[str, str]) -> Path | None:
         Path(home, ".marianne", "conductor.yaml"),
         Path(configs, "marianne", "conductor.yaml"),
     ):
-        if path.exists():
+        if os.path.exists(path):
             return path
     return None
 
@@ -198,7 +198,7 @@ def read_daemon_config(
     refused = _open_folders(config, source)
     if refused:
         raise ConfigError(refused)
-    config = config.model_copy(update={"config_file": file.absolute()})
+    config = config.model_copy(update={"config_file": Path(os.path.abspath(file))})
     return LoadedConfig(config, source, tuple(_unsupported(source)))
 
 

@@ -102,7 +102,6 @@ NOT_YET_IN_EFFECT: Final[Mapping[str, str]] = {
     "profile:models.max_output_tokens": _HTTP,
     "profile:models.cost_per_1k_input": _COST,
     "profile:models.cost_per_1k_output": _COST,
-    "profile:models.max_concurrent": "comes with limits per instrument and model",
     "profile:http": _HTTP,
     "profile:cli.interactive": _SCREEN,
     "profile:cli.command.start_new_session": "has no use here: every instrument has its own session",
@@ -147,6 +146,13 @@ def reason_without_effect(path: str) -> str | None:
         if reason is not None:
             return reason
     return None
+
+
+def block_of(path: str) -> str:
+    """Path of the block that a field stands in; "" at the top of its file."""
+    prefix, colon, keys = path.rpartition(":")
+    block = keys.rpartition(".")[0]
+    return f"{prefix}{colon}{block}" if block else ""
 
 
 def effect_words(reason: str) -> str:

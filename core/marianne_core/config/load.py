@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,4 +57,4 @@ def load_fleet(path: Path) -> FleetConfig:
 
 def _score(source: Source, path: Path) -> Score:
     config = JobConfig.from_source(source)
-    return Score(path.absolute(), source.text, config, source.marks, source)
+    return Score(Path(os.path.abspath(path)), source.text, config, source.marks, source)

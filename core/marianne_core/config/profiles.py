@@ -11,7 +11,7 @@ from typing import Final
 
 from marianne_core.config.explain import near
 from marianne_core.config.instrument import InstrumentProfile
-from marianne_core.config.read import ProfileError, problem_at, read_model
+from marianne_core.config.read import ProfileError, problem_at, problem_of, read_model
 from marianne_core.config.source import read_source
 from marianne_core.model.errors import InputError
 from marianne_core.model.problem import Problem, Severity
@@ -161,9 +161,7 @@ def _load(path: Path, problems: list[Problem]) -> InstrumentProfile | None:
         problems.extend(error.problems)
         return None
     except InputError as error:
-        problems.append(
-            Problem(Severity.ERROR, "V220", error.what, file=error.where, hint=error.hint)
-        )
+        problems.append(problem_of(error, path, "V220"))
         return None
     default = profile.default_model
     if default is not None and profile.models and profile.model(default) is None:

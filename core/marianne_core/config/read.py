@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -46,7 +48,7 @@ def read_model(model: type[M], source: Source, error: type[FileError]) -> M:
 
     Relative paths of the file are relative to its folder.
     """
-    context = {"folder": source.path.absolute().parent} if source.path else {}
+    context = {"folder": os.path.dirname(os.path.abspath(source.path))} if source.path else {}
     try:
         return model.model_validate(source.data, context=context)
     except ValidationError as failure:
@@ -65,6 +67,22 @@ def problems_of(failure: ValidationError, model: type[BaseModel], source: Source
                 problem_at(source, position, finding.code, finding.message, hint=finding.hint)
             )
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
+
+
+def problem_of(error: InputError, path: Path, code: str = "V000") -> Problem:
+    """An error about the file `path` (unreadable, not YAML) as a problem with line and column."""
+    place = error.where.removeprefix(str(path)).split(":")
+    numbers = [int(part) for part in place[1:] if part.isdecimal()]
+    line, column = numbers if len(numbers) == 2 else (None, None)
+    return Problem(
+        Severity.ERROR,
+        code,
+        error.what,
+        file=str(path),
+        line=line,
+        column=column,
+        hint=error.hint,
+    )
 
 
 def problem_at(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from marianne_core.config.daemon import PROFILES, DaemonConfig
-from marianne_core.config.effects import PREFIXES, effect_words, reason_without_effect
+from marianne_core.config.effects import PREFIXES, block_of, effect_words, reason_without_effect
 from marianne_core.config.fields import Model, ModelField, fields_of
 from marianne_core.config.instrument import InstrumentProfile
 from marianne_core.config.score.extras import FleetConfig
@@ -141,7 +141,7 @@ def _note(path: str) -> list[str]:
 
 def _own_note(path: str) -> list[str]:
     """The same, unless it was said about the block around the field."""
-    block = path.rpartition(".")[0]
+    block = block_of(path)
     return [] if block and reason_without_effect(block) else _note(path)
 
 

@@ -28,6 +28,11 @@ _SYNTAX: Final = (
     ("unexpected end of stream", "this quote is not closed", "close it, or remove it"),
     ("expected ',' or", "this bracket is not closed", "close it, or put the text in quotes"),
     (
+        "expected node content",
+        "a value or a closing bracket is missing here",
+        "text that begins with , ] or } needs quotes",
+    ),
+    (
         "unknown escape",
         "unknown `\\` escape in double quotes",
         "use single quotes, or double the \\",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from marianne_core.decide.dispatch import Blocked
@@ -88,7 +88,7 @@ class Lives:
             return
         self._take_over(run)
         if message.start_sheet is not None:
-            self._skip_before(run, message.start_sheet)
+            self._skip_before(run, message.start_sheet, message.restored)
         if run.paused_by is not None:
             status = JobStatus.PAUSING if run.living else JobStatus.PAUSED
             self.enter(run, status, f"paused by {run.paused_by}", now)
@@ -157,9 +157,10 @@ class Lives:
         if failed is not None and run.policy.fail_fast and not run.unfinished():
             run.closing = Closing(f"fail_fast: sheet {failed[0]} failed", None)
 
-    def _skip_before(self, run: Run, start: int) -> None:
+    def _skip_before(self, run: Run, start: int, restored: Container[int]) -> None:
+        """Skip the sheets before the first wanted one, except those that were wanted since."""
         for num in run.unfinished():
-            if num < start:
+            if num < start and num not in restored:
                 reason = f"before --start-sheet {start}"
                 self.change(run, num, SheetRecord(status=SheetStatus.SKIPPED, reason=reason))
 
@@ -245,7 +246,7 @@ class Lives:
 
     def settle(self, run: Run, now: float) -> None:
         """After a change: end the run when all is over, or let it come to rest."""
-        if run.status.terminal or run.living or run.run_id in self._queue:
+        if run.status.terminal or run.living:
             return
         if not run.rest:
             self._end(run, now)

@@ -64,11 +64,9 @@ def chosen(plan: Plan, limit: int = MAX_SHEETS) -> list[int]:
     if total <= limit:
         return list(range(1, total + 1))
     ends = [n for stage in plan.stages for n in (stage.sheets[0], stage.sheets[-1])]
-    picked = dict.fromkeys(ends[: limit // 2])
-    step = max(1, total // (limit - len(picked)))
-    picked.update(dict.fromkeys(range(1, total + 1, step)))
-    picked[total] = None
-    return sorted(picked)[:limit]
+    picked = {total, *ends[: limit // 2]}
+    step = -(-total // (limit - len(picked)))
+    return sorted(picked.union(range(1, total + 1, step)))
 
 
 @dataclass(slots=True)

@@ -23,6 +23,8 @@ class _Place(Enum):
     BARE = "bare"
     DOUBLE = "double"
     SINGLE = "single"
+    ANSI = "ansi"
+    """Inside $'...', where backslashes work."""
     HEREDOC = "heredoc"
     """Between << WORD and WORD: $ and backquotes still work."""
     LITERAL = "literal"
@@ -54,6 +56,8 @@ def _quoted(value: str, place: _Place) -> str:
             return re.sub(r'([\\"$`])', r"\\\1", value)
         case _Place.SINGLE:
             return value.replace("'", "'\\''")
+        case _Place.ANSI:
+            return re.sub(r"([\\'])", r"\\\1", value)
         case _Place.HEREDOC:
             return re.sub(r"([\\$`])", r"\\\1", value)
         case _Place.LITERAL:
@@ -161,7 +165,7 @@ class _Reader:
             end += 2 if escapes and self._text[end] == "\\" else 1
         if end >= len(self._text):
             return None
-        return self._span(at + 1, end, _Place.SINGLE) + 1
+        return self._span(at + 1, end, _Place.ANSI if escapes else _Place.SINGLE) + 1
 
     def _bodies(self, at: int) -> int | None:
         """The here-documents that begin at this line, up to the line after the last of them."""

@@ -103,7 +103,12 @@ def cannot_open(path: Path, error: Exception) -> StateError:
     if code in _DAMAGED:
         return _damaged(str(path))
     number = error.errno if isinstance(error, OSError) else None
-    if code == sqlite3.SQLITE_READONLY or number in (errno.EROFS, errno.EACCES, errno.EPERM):
+    sealed = code == sqlite3.SQLITE_CANTOPEN and not os.access(path.parent, os.W_OK)
+    if (
+        code == sqlite3.SQLITE_READONLY
+        or number in (errno.EROFS, errno.EACCES, errno.EPERM)
+        or (sealed and path.exists())
+    ):
         return StateError(
             "the database cannot be written: it is read-only for you",
             where=str(path),

@@ -30,6 +30,8 @@ MAX_REQUESTS = 32
 MAX_STREAMS = 8
 """Event streams of one connection at once."""
 
+_LINGER_SECONDS = 1.0
+
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())
 
@@ -204,6 +206,26 @@ class Connection:
         async with self._turn:
             self._writer.write(line)
             await self._writer.drain()
+
+
+async def refuse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, refusal: RpcError
+) -> None:
+    """Tell a client why it is not served, and hang up once it has had time to read it.
+
+    Closing at once would break the client's sending, and it would never look at the reason.
+    """
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS):
+            writer.write(encode_error(refusal))
+            await writer.drain()
+            writer.write_eof()
+            while await reader.read(65536):
+                pass
+    except OSError:
+        _log.debug("connection.refusal_not_read", exc_info=True)
+    finally:
+        writer.transport.abort()
 
 
 async def _cancel(tasks: set[asyncio.Task[None]]) -> None:

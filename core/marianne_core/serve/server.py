@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from marianne_core.serve.connection import Connection
+from marianne_core.serve.connection import Connection, refuse
 from marianne_core.serve.gate import Gate
-from marianne_core.serve.protocol import RpcError, encode_error
+from marianne_core.serve.protocol import RpcError
 from marianne_core.serve.service import Service
 from marianne_core.serve.socket_file import SocketFile, peer_uid
 from marianne_core.serve.wire import Code
@@ -42,6 +42,7 @@ class SocketServer:
         self._gate = Gate()
         self._server: asyncio.Server | None = None
         self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._refusals: set[asyncio.Task[None]] = set()
 
     @property
     def connections(self) -> int:
@@ -78,9 +79,10 @@ class SocketServer:
             connection.leave(grace)
         if speaking:
             await asyncio.wait(speaking.values(), timeout=grace + _FLUSH_SECONDS)
-        for task in speaking.values():
+        left = {*speaking.values(), *self._refusals}
+        for task in left:
             task.cancel()
-        await asyncio.gather(*speaking.values(), return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
         _log.info("server.closed", extra={"connections": len(speaking)})
 
     async def __aenter__(self) -> Self:
@@ -98,12 +100,14 @@ class SocketServer:
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Called by asyncio for every connection that was accepted."""
         refusal = self._refusal(writer)
+        loop = asyncio.get_running_loop()
         if refusal is not None:
-            writer.write(encode_error(refusal))
-            writer.close()
+            task = loop.create_task(refuse(reader, writer, refusal), name="mzt-refusal")
+            self._refusals.add(task)
+            task.add_done_callback(self._refusals.discard)
             return
         connection = Connection(reader, writer, self._service, self._gate)
-        task = asyncio.get_running_loop().create_task(connection.serve(), name="mzt-connection")
+        task = loop.create_task(connection.serve(), name="mzt-connection")
         self._connections[connection] = task
         task.add_done_callback(lambda done: self._disconnected(connection, done))
 

@@ -29,6 +29,6 @@ def command(ctx: click.Context, job: JobRef, quiet: bool, as_json: bool) -> None
 
     ctx.exit(
         go_on(
-            find_home(), job, "job.resume", wish, as_json=as_json, quiet=quiet, unless_active=True
+            find_home(), job, "job.resume", wish, as_json=as_json, quiet=quiet, unless_moving=True
         )
     )

@@ -37,7 +37,7 @@ def command(ctx: click.Context, job: JobRef, sheet: int | None, quiet: bool, as_
             wish,
             as_json=as_json,
             quiet=quiet,
-            unless_active=False,
+            unless_moving=False,
             **more,
         )
     )

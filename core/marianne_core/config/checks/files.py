@@ -19,7 +19,7 @@ def check_files(score: Score, findings: Findings, workspace: Path | None) -> Non
     folder = score.path.parent
     for at, settings in blocks_of_settings(score.config):
         name = settings.get("system_prompt_file")
-        if name and not (folder / Path(name).expanduser()).is_file():
+        if name and not os.path.isfile(folder / Path(name).expanduser()):
             findings.error(
                 "V004",
                 f"the system prompt file {name} does not exist",
@@ -52,7 +52,7 @@ def _check_workspace(score: Score, findings: Findings, given: Path | None) -> No
     if given is None and "workspace" not in score.source.data:
         return  # below ~/workspaces, which is made when needed
     workspace = given or score.config.workspace
-    if workspace.is_dir():
+    if os.path.isdir(workspace):
         if not os.access(workspace, os.W_OK | os.X_OK):
             findings.error("V002", f"the workspace {workspace} cannot be written", "workspace")
         return
@@ -60,7 +60,7 @@ def _check_workspace(score: Score, findings: Findings, given: Path | None) -> No
         findings.error("V002", f"the workspace {workspace} is not a directory", "workspace")
         return
     parent = workspace.parent
-    if not parent.is_dir():
+    if not os.path.isdir(parent):
         findings.error(
             "V002",
             f"the workspace cannot be made: {parent} does not exist",
@@ -79,5 +79,5 @@ def _check_workspace(score: Score, findings: Findings, given: Path | None) -> No
 def _check_directory(name: str, at: tuple[Key, ...], findings: Findings) -> None:
     """An absolute directory must be there; sheets may still make one in the workspace."""
     directory = Path(name).expanduser()
-    if directory.is_absolute() and not directory.is_dir():
+    if directory.is_absolute() and not os.path.isdir(directory):
         findings.error("V005", f"the working directory {name} does not exist", *at)

@@ -1,0 +1,118 @@
+"""Forgetting runs."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from marianne_core.model.outcome import Ended, Outcome, ValidationResult
+from marianne_core.model.runs import JobRef
+from marianne_core.model.states import JobStatus
+from marianne_core.remember.changes import (
+    AttemptFinished,
+    AttemptIntended,
+    HookResults,
+    RunSaved,
+)
+from marianne_core.remember.clearing import ClearFilter, clear_runs, stray_run_dirs
+from marianne_core.remember.migrations import open_database
+from marianne_core.remember.schema import TABLES_OF_A_RUN
+
+
+@pytest.fixture
+async def history(store, submit, event) -> dict[str, int]:
+    """Three ended runs of `a`, one of `b`, and one of every status that is not over."""
+    ended = [
+        ("a1", "/s/a.yaml", JobStatus.COMPLETED, 100.0),
+        ("a2", "/s/a.yaml", JobStatus.FAILED, 200.0),
+        ("a3", "/s/a.yaml", JobStatus.CANCELLED, 300.0),
+        ("b1", "/s/b.yaml", JobStatus.COMPLETED, 400.0),
+    ]
+    ids = {}
+    for name, path, status, at in ended:
+        ids[name] = run_id = (await submit(2, path=path)).run_id
+        result = ValidationResult(0, "file_exists", "x", True)
+        await store.journal.commit(
+            [
+                AttemptIntended(run_id, 1, 1, 1.0, "t", "b", "cli"),
+                AttemptFinished(run_id, 1, 1, 1.0, Outcome(Ended.OK), [result]),
+                HookResults(run_id, []),
+                event("job.done", run_id),
+                RunSaved(run_id, status, at),
+            ]
+        )
+    for status in JobStatus:
+        if not status.terminal:
+            ids[status.value] = run_id = (await submit(1, path=f"/s/{status}.yaml")).run_id
+            await store.journal.commit([RunSaved(run_id, status, 1.0)])
+    return ids
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cleared"),
+    [
+        (ClearFilter(), ""),
+        (ClearFilter(jobs=[]), ""),
+        (ClearFilter(statuses=[]), ""),
+        (ClearFilter(jobs=[], statuses=[JobStatus.FAILED]), ""),
+        (ClearFilter(jobs=[JobRef("a")]), "a1 a2 a3"),
+        (ClearFilter(jobs=[JobRef("a", 2), JobRef("b")]), "a2 b1"),
+        (ClearFilter(jobs=[JobRef("nobody")]), ""),
+        (ClearFilter(statuses=[JobStatus.COMPLETED]), "a1 b1"),
+        (ClearFilter(statuses=[JobStatus.RUNNING, JobStatus.PAUSED]), ""),
+        (ClearFilter(statuses=list(JobStatus)), "a1 a2 a3 b1"),
+        (ClearFilter(older_than=750.0), "a1 a2"),
+        (ClearFilter(older_than=0.0), "a1 a2 a3 b1"),
+        (ClearFilter(jobs=[JobRef("a")], older_than=750.0), "a1 a2"),
+        (ClearFilter(keep_newest=1), "a1 a2 a3"),
+        (ClearFilter(keep_newest=0), "a1 a2 a3 b1"),
+        (ClearFilter(keep_newest=100), ""),
+    ],
+)
+async def test_only_what_the_filter_names(
+    store, history, wanted: ClearFilter, cleared: str
+) -> None:
+    run_ids = await store.journal.clear(wanted, now=1000.0)
+    assert run_ids == [history[name] for name in cleared.split()]
+    with store.reader() as reader:
+        left = {run.run_id for run in reader.list_runs(limit=None)}
+    assert left == set(history.values()) - set(run_ids)
+
+
+async def test_no_row_of_a_cleared_run_is_left(store, history) -> None:
+    await store.journal.clear(ClearFilter(jobs=[JobRef("a")]), now=1000.0)
+    connection = open_database(store.home.database)
+    for table in TABLES_OF_A_RUN:
+        rows = connection.execute(f"SELECT DISTINCT run_id FROM {table}").fetchall()
+        assert {run_id for (run_id,) in rows}.isdisjoint({1, 2, 3}), table
+        assert rows, table
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    others = {"jobs", "marks", "sqlite_sequence"}
+    assert {name for (name,) in names} == {*TABLES_OF_A_RUN, *others}
+    jobs = {job_id for (job_id,) in connection.execute("SELECT job_id FROM jobs")}
+    assert "a" not in jobs
+    assert "b" in jobs
+    connection.close()
+
+
+async def test_clearing_without_a_conductor(store, history) -> None:
+    await store.journal.close()
+    connection = open_database(store.home.database)
+    connection.execute("BEGIN IMMEDIATE")
+    assert clear_runs(connection, ClearFilter(jobs=[JobRef("b")]), now=1000.0) == [history["b1"]]
+    connection.execute("COMMIT")
+    connection.close()
+    with store.reader() as reader:
+        assert reader.find_run(JobRef("b")) is None
+
+
+async def test_directories_of_cleared_runs_are_found_after_a_crash(store, history) -> None:
+    for run_id in history.values():
+        store.home.run_dir(run_id).mkdir()
+    (store.home.runs / "notes").mkdir()
+    await store.journal.clear(ClearFilter(jobs=[JobRef("a")]), now=1000.0)
+    connection = sqlite3.connect(store.home.database)
+    strays = stray_run_dirs(connection, store.home)
+    connection.close()
+    assert strays == sorted(store.home.run_dir(history[name]) for name in ("a1", "a2", "a3"))
