@@ -152,6 +152,9 @@ class FakeService:
                 run.status = JobStatus.PAUSING
                 self._tell(run, "job.pausing")
 
+    def stop_dispatch(self) -> None:
+        self.log.append("stop_dispatch")
+
     async def end_sheets(self) -> None:
         self.log.append("end_sheets")
         for run in self.runs:

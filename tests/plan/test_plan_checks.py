@@ -135,21 +135,6 @@ def test_there_is_no_plan_without_a_template(
     assert brief(problems) == [("V001", "error")]
 
 
-def test_settings_for_sheets_that_do_not_exist(problems_of: Check) -> None:
-    found = problems_of(
-        """
-        sheet:
-          size: 1
-          total_items: 2
-          descriptions: {3: x}
-          cadenzas: {9: [{file: x, as: tool}]}
-          instrument_map: {agent: [1, 7]}
-        movements: {5: {name: x}}
-        """
-    )
-    assert brief(found) == [("V116", "warning")] * 4
-
-
 def test_injected_files_that_are_missing(problems_of: Check, tmp_path: Path) -> None:
     (tmp_path / "ws").mkdir()
     (tmp_path / "ws" / "there.md").write_text("x", encoding="utf-8")

@@ -31,10 +31,9 @@ def graphs(draw: st.DrawFn) -> tuple[int, dict[int, int], dict[int, list[int]]]:
     fan_out = draw(st.dictionaries(st.integers(1, stages), st.integers(1, 4), max_size=4))
     order = draw(st.permutations(range(1, stages + 1)))
     given_: dict[int, list[int]] = {}
-    some = st.booleans()
     for place, stage in enumerate(order):
         before = order[:place]
-        if before and draw(some):
+        if before and draw(st.sampled_from([True, False])):
             given_[stage] = draw(st.lists(st.sampled_from(before), unique=True, max_size=4))
     return stages, fan_out, given_
 

@@ -231,29 +231,6 @@ async def test_close_writes_what_is_left_and_refuses_more(store, event) -> None:
         await store.journal.flush()
 
 
-async def test_a_closed_loop_does_not_hang_the_writer(home, event) -> None:
-    def live() -> Journal:
-        async def use() -> Journal:
-            journal = await Journal.open(home.database)
-            journal.add([event("one")])
-            await journal.commit([event("two")])
-            journal.add([event("three")])
-            return journal
-
-        loop = asyncio.new_event_loop()
-        try:
-            return loop.run_until_complete(use())
-        finally:
-            loop.close()
-
-    journal = await asyncio.to_thread(live)
-    journal._closing = True
-    with journal._condition:
-        journal._condition.notify()
-    await asyncio.to_thread(journal._thread.join, 10)
-    assert not journal._thread.is_alive()
-
-
 async def test_what_cannot_be_opened_is_said_at_once(tmp_path) -> None:
     (tmp_path / "db").write_text("a letter to my mother, long enough to be something")
     with pytest.raises(StateError, match="another file"):

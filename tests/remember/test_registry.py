@@ -91,7 +91,7 @@ async def test_registering_again_keeps_history(registry: JobRegistry) -> None:
 
 async def test_an_id_belongs_to_one_file(registry: JobRegistry) -> None:
     await registry.register_job("hello", "/a/hello.yaml", "/w")
-    with pytest.raises(JobSubmissionError, match="belongs to /a/hello.yaml"):
+    with pytest.raises(JobSubmissionError, match=r"belongs to /a/hello\.yaml"):
         await registry.register_job("hello", "/b/hello.yaml", "/w")
     await registry.update_status("hello", "failed")
     assert await registry.delete_jobs(["hello"]) == 1

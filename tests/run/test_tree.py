@@ -310,7 +310,7 @@ async def test_the_conductor_itself_is_never_a_member(stage: Stage) -> None:
 
 
 def test_what_is_read_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    odd = subprocess.Popen(["sh", "-c", "sleep 60"], start_new_session=True)
+    odd = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
         direct = read_proc(odd.pid)
         monkeypatch.setenv("MARIANNE_NO_PROC", "1")

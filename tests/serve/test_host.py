@@ -129,7 +129,7 @@ async def test_a_body_may_ask_to_leave(home: Home) -> None:
         return 0
 
     assert await run(service, home, body, []) == 4
-    assert service.log == ["opened", "drain", "closed"]
+    assert service.log == ["opened", "stop_dispatch", "closed"]
 
 
 async def test_a_submission_in_the_last_moment_is_not_lost(

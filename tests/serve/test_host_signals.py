@@ -111,7 +111,7 @@ def test_twice_leaves_the_sheets_alive(start: Start) -> None:
     hosted.send(signal.SIGINT)
     hosted.until("say: leaving")
     assert hosted.end() == 4
-    assert "end_sheets" not in hosted.lines[-1]
+    assert hosted.lines[-1] == "left: drain, stop_dispatch"
     assert not hosted.home.socket.exists()
 
 
@@ -121,7 +121,7 @@ def test_three_times_ends_them(start: Start) -> None:
         hosted.send(signal.SIGINT)
         hosted.until(f"say: {word}")
     assert hosted.end() == 130
-    assert hosted.lines[-1].endswith("end_sheets")
+    assert hosted.lines[-1] == "left: drain, stop_dispatch, end_sheets"
 
 
 def test_once_more_gives_up_a_hanging_end(start: Start) -> None:
@@ -142,7 +142,7 @@ def test_term_and_hangup_leave_at_once(start: Start, number: signal.Signals, man
     hosted.send(number)
     assert hosted.end() == 4
     assert time.monotonic() - before < 2
-    assert hosted.lines[-1] == "left: drain"
+    assert hosted.lines[-1] == "left: stop_dispatch"
     assert hosted.said == []
     assert not hosted.home.socket.exists()
     leaving = [entry for entry in hosted.log() if entry["event"] == "host.leaving"]

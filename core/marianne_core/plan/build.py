@@ -105,11 +105,6 @@ def draft(
 def _voices(config: JobConfig, places: Places, problems: list[Problem]) -> dict[int, int]:
     """Sheets of each stage that has more than one: `fan_out`, and `voices` of movements."""
     counts = dict(config.sheet.fan_out)
-    for number in counts:
-        if number > config.sheet.stages:
-            text = f"fan_out names stage {number}, and the last one is {config.sheet.stages}"
-            path = ("sheet", "fan_out", number)
-            problems.append(places.problem(Severity.ERROR, "V114", text, path))
     for number, movement in config.movements.items():
         if movement.voices is None or number > config.sheet.stages:
             continue

@@ -43,7 +43,6 @@ def checked_plan(
     problems += _small_templates(score, places)
     if plan is not None:
         problems += _shadowed(plan, places)
-        problems += _numbers(plan, places)
         problems += _unused_context(plan, places)
         problems += _injected_files(plan, places)
         problems += _command_files(plan, places)
@@ -109,42 +108,6 @@ def _shadowed(plan: Plan, places: Places) -> list[Problem]:
         )
         for name in sorted(TEMPLATE_NAMES & plan.variables.keys())
     ]
-
-
-def _numbers(plan: Plan, places: Places) -> list[Problem]:
-    """Settings for sheets and movements that do not exist."""
-    sheet, total = plan.config.sheet, plan.total_sheets
-    problems = []
-    tables: dict[str, Mapping[int, object]] = {
-        "descriptions": sheet.descriptions,
-        "prompt_extensions": sheet.prompt_extensions,
-        "cadenzas": sheet.cadenzas,
-        "spec_tags": sheet.spec_tags,
-        "per_sheet_instruments": sheet.per_sheet_instruments,
-        "per_sheet_instrument_config": sheet.per_sheet_instrument_config,
-        "per_sheet_fallbacks": sheet.per_sheet_fallbacks,
-    }
-    missing: list[tuple[Place, str, int, int]] = [
-        (("sheet", name, num), "sheet", num, total)
-        for name, table in tables.items()
-        for num in table
-        if num > total
-    ]
-    missing += [
-        (("sheet", "instrument_map", name), "sheet", num, total)
-        for name, numbers in sheet.instrument_map.items()
-        for num in numbers
-        if num > total
-    ]
-    last = max((each.movement for each in plan.sheets), default=0)
-    missing += [
-        (("movements", num), "movement", num, last) for num in plan.config.movements if num > last
-    ]
-    for path, word, num, end in missing:
-        text = f"there is no {word} {num}: the last one is {end}"
-        hint = "the numbers here are sheets after fan-out" if word == "sheet" else ""
-        problems.append(places.problem(Severity.WARNING, "V116", text, path, hint=hint))
-    return problems
 
 
 def _unused_context(plan: Plan, places: Places) -> list[Problem]:

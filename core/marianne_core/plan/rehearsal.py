@@ -203,7 +203,8 @@ def _rules(plan: Plan, numbers: list[int], places: Places) -> list[Problem]:
     problems = list(found.values())
     if len(numbers) == plan.total_sheets:
         for index, rule in enumerate(plan.config.validations):
-            if index not in used:
+            beyond = rule.sheet is not None and rule.sheet > plan.total_sheets  # reported as V212
+            if index not in used and not beyond:
                 key = "condition" if rule.condition is not None else "sheet"
                 text = "the rule is for no sheet of this score"
                 path = ("validations", index, key)

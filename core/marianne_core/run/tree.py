@@ -251,8 +251,8 @@ class _Ending:
             if told is None or told.image != proc.image:
                 fresh.append(proc)
         self._send_all(fresh, signal.SIGTERM)
-        for proc in fresh:
-            if proc.stopped:
+        for proc in members:
+            if proc.stopped:  # it handles TERM when it goes on
                 self._send(proc, signal.SIGCONT)
 
     def _kill(self, members: list[Proc]) -> None:

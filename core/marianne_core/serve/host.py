@@ -59,6 +59,10 @@ class HostedConductor(Service, Protocol):
         """Start no new sheet; the jobs are paused when their running sheets are done."""
         ...
 
+    def stop_dispatch(self) -> None:
+        """Start nothing new because the host is about to leave; no job is paused by that."""
+        ...
+
     async def end_sheets(self) -> None:
         """End the process trees of all running sheets; returns when they are gone."""
         ...
@@ -155,7 +159,6 @@ class _Session:
         self._stop = stop
         self._deadline = deadline
         self._announce = announce
-        self._draining = False
 
     async def run(self, body: Body) -> int:
         """Until the body is done and nothing is active any more, or until the host leaves."""
@@ -178,17 +181,15 @@ class _Session:
 
     async def _drain(self) -> None:
         await self._stop.wait(StopLevel.DRAIN)
-        self._stop_dispatch()
-        if self._stop.level is StopLevel.DRAIN and not self._conductor.idle.is_set():
+        if self._stop.level is not StopLevel.DRAIN:
+            # Leaving pauses no job: the next conductor goes on with it.
+            return
+        self._conductor.drain()
+        if not self._conductor.idle.is_set():
             self._say(
                 "draining: no new sheet starts, the running ones finish; "
                 "Ctrl-C again leaves them running and exits"
             )
-
-    def _stop_dispatch(self) -> None:
-        if not self._draining:
-            self._draining = True
-            self._conductor.drain()
 
     async def _others_done(self, leave: asyncio.Task[None]) -> bool:
         """Wait for the runs of other terminals; False when the host is to leave before."""
@@ -208,7 +209,7 @@ class _Session:
 
     async def _leave(self) -> bool:
         """Go by what was asked for; True when the running sheets were ended."""
-        self._stop_dispatch()
+        self._conductor.stop_dispatch()
         if self._stop.level is StopLevel.LEAVE and not self._conductor.idle.is_set():
             self._say(
                 "leaving: the running sheets go on, and the next conductor takes them over; "
