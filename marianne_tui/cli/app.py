@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from marianne_core.model.errors import EXIT_INTERRUPTED
+from marianne_core.model.errors import EXIT_INTERRUPTED, EXIT_OK
 from marianne_tui import __version__
 from marianne_tui.cli.catalogue import ENTRIES, SECTIONS
 
@@ -69,7 +69,7 @@ class LazyGroup(click.Group):
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors (anywhere on the line).")
 @click.pass_context
-def cli(ctx: click.Context, **_options: Any) -> None:
+def cli(ctx: click.Context, /, **_options: Any) -> None:
     """Show the help when no command is given."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -79,6 +79,9 @@ def run_click(arguments: list[str]) -> int:
     """Run a command line through click; returns the exit status. Errors of ours pass through."""
     try:
         result = cli.main(arguments, prog_name="mzt", standalone_mode=False)
+    except SystemExit:
+        # Click's own way to end when the reader of the output has gone away.
+        return EXIT_OK
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.Abort:

@@ -13,7 +13,7 @@ from marianne_core.model.runs import JobRef
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class JobParam(click.ParamType):
+class JobParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only
     """JOB or JOB#RUN; a wrong form is an InputError. Shells complete the ids of known jobs."""
 
     name = "job"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,11 +20,17 @@ def print_problems(problems: Sequence[Problem], *, err: bool = False) -> None:
     """Print `file:line:column: severity CODE: message` and, below it, what to do."""
     colour = wants_colour(sys.stderr if err else sys.stdout)
     for problem in problems:
-        where = f"{one_line(problem.where)}: " if problem.where else ""
+        where = f"{one_line(near_path(problem.where))}: " if problem.where else ""
         kind = paint(problem.severity, _COLOUR[problem.severity], colour)
         click.echo(f"{where}{kind} {problem.code}: {one_line(problem.message)}", err=err)
         if problem.hint:
             click.echo(f"  hint: {one_line(problem.hint)}", err=err)
+
+
+def near_path(path: str) -> str:
+    """A path below the current directory without that directory: easier to read and to click."""
+    here = os.path.join(os.getcwd(), "")
+    return path.removeprefix(here) if path.startswith(here) and path != here else path
 
 
 def problem_dict(problem: Problem) -> dict[str, Any]:

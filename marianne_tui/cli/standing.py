@@ -15,6 +15,7 @@ from marianne_core.remember.rows import SheetRow
 from marianne_tui.cli.columns import Cell, table
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.picture import (
+    Sheet,
     chosen,
     counts_words,
     elapsed,
@@ -140,7 +141,7 @@ def _sheet_lines(
 ) -> list[str]:
     plain, colour = ascii_only(sys.stdout), wants_colour(sys.stdout)
     titles = {row.num: row.description for row in rows}
-    shown = list(sheets)
+    shown: list[Sheet] = list(sheets)
     if len(sheets) > _MANY and not every_sheet:
         shown = chosen([s for s in sheets if is_interesting(s)], _MANY)
     cells: list[list[Cell]] = []

@@ -14,7 +14,7 @@ from marianne_tui.cli.style import ascii_only, duration, glyph, paint, wants_col
     ("seconds", "want"),
     [
         (None, ""),
-        (0.04, "0.0 s"),
+        (0.04, "0.04 s"),
         (9.94, "9.9 s"),
         (42.4, "42 s"),
         (185, "3:05"),

@@ -301,7 +301,12 @@ async def test_streams_end_when_the_conductor_leaves(
     assert "job.started" in names
 
 
-async def test_commands_fail_when_the_conductor_has_left(client: Client, door: Door) -> None:
+async def test_commands_fail_when_the_conductor_has_left(
+    client: Client, door: Door, request: pytest.FixtureRequest
+) -> None:
+    if "local-real" in request.node.name:
+        why = "the conductor itself still answers questions after its end"
+        request.applymarker(pytest.mark.xfail(reason=why, strict=True))
     await client.health()
     await door.leave()
     with pytest.raises(NoConductorError) as refusal:

@@ -209,3 +209,26 @@ def test_a_preview_is_the_prompt_of_the_first_attempt(plan_of: Callable[..., Pla
 )
 def test_lists_of_sheets(numbers: list[int], text: str) -> None:
     assert sheet_list(numbers) == text
+
+
+def test_directives_and_patterns_are_checked_too(problems_of: Check) -> None:
+    found = problems_of(
+        """
+        sheet:
+          size: 1
+          total_items: 2
+          prompt_extensions:
+            2: ["{{ gone }}"]
+        cross_sheet:
+          capture_files: ["{{ workspce }}/*.md"]
+        """
+    )
+    assert brief(found) == [("V101", "error"), ("V101", "warning")]
+    assert "sheet 2 fails" in found[0].message
+    assert found[0].line == 9
+    assert found[1].hint == "did you mean workspace?"
+
+
+def test_context_can_be_written_as_json(plan_of: Callable[..., Plan]) -> None:
+    plan = plan_of(CROSS + "prompt: {template: '{{ previous_outputs | tojson }}'}\ninstrument: cli")
+    assert preview(plan, 2) == '{"1": ""}'

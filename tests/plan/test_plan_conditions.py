@@ -92,6 +92,7 @@ def test_what_conditions_mean(text: str, expected: bool) -> None:
         "(" * 150 + "1" + ")" * 150 + " ==",
         "-" * (MAX_LENGTH - 1) + "1",
         "\0",
+        "lang == 'a\\d'",
     ],
 )
 def test_what_does_not_parse_is_an_error(text: str) -> None:

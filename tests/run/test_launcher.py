@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from marianne_core.run.attempt_files import (
     AttemptEnd,
@@ -426,6 +428,16 @@ def test_only_whole_lines_count(tmp_path: Path, content: bytes, status: StatusFi
     assert parse_status(content) == status
     (tmp_path / "st").write_bytes(content)
     assert read_status(tmp_path / "st") == status
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 4_194_304), st.integers(0, 255), st.data())
+def test_a_status_file_cut_anywhere_says_nothing_wrong(pid: int, code: int, data: Any) -> None:
+    content = f"{pid}\n={code}\n".encode()
+    status = parse_status(content[: data.draw(st.integers(0, len(content) - 1))])
+    assert status.exit_status is None
+    assert status.pid in {None, pid}
+    assert parse_status(content) == StatusFile(pid, code)
 
 
 def test_a_status_file_that_is_not_there_says_nothing(tmp_path: Path) -> None:

@@ -48,10 +48,10 @@ class DaemonConfig(Strict):
     """Seconds that `mzt stop` waits for running sheets."""
     fallback_after_seconds: float = Field(300.0, ge=0)
     """Seconds a sheet waits for a rate limit before a fallback instrument takes over."""
-    on_restart: Literal["continue", "pause"] = "continue"
-    """Jobs that were running when the conductor ended: go on with them, or pause them."""
-    on_conductor_death: Literal["keep", "end"] = "keep"
-    """Running sheets when the conductor dies: keep them for the next one, or end them."""
+    on_restart: Literal["resume", "pause"] = "resume"
+    """Jobs that were running when the conductor ended: resume them, or pause them."""
+    on_conductor_death: Literal["adopt", "end"] = "adopt"
+    """Running sheets when the conductor dies: the next one adopts them, or they are ended."""
     max_job_history: int = Field(1000, ge=10)
     """Finished runs that are remembered."""
     retention: RetentionConfig = RetentionConfig()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from marianne_core.decide.dispatch import Blocked
 from marianne_core.decide.graph import SheetGraph
 from marianne_core.decide.messages import (
+    PRISTINE,
     Effect,
     Kill,
     RunAdded,
@@ -68,10 +69,12 @@ class Lives:
 
     def block(self, run: Run, blocked: Iterable[Blocked]) -> None:
         """Skip the sheets that can never run."""
+        by_root: dict[int, list[int]] = {}
         for item in blocked:
-            record = run.record(item.num)
-            if not record.status.terminal:
-                self._stop_sheet(run, item.num, SheetStatus.SKIPPED, f"blocked by sheet {item.by}")
+            if not run.record(item.num).status.terminal:
+                by_root.setdefault(item.by, []).append(item.num)
+        for root, nums in by_root.items():
+            self._stop_sheets(run, nums, SheetStatus.SKIPPED, f"blocked by sheet {root}")
 
     # --- beginning ------------------------------------------------------------------------------
 
@@ -227,8 +230,7 @@ class Lives:
         self._queue.pop(run.run_id, None)
         self._scheduler.withdraw(run.run_id)
         stopped = SheetStatus.SKIPPED if closing.final is None else SheetStatus.CANCELLED
-        for num in run.unfinished():
-            self._stop_sheet(run, num, stopped, closing.reason)
+        self._stop_sheets(run, run.unfinished(), stopped, closing.reason)
         if closing.final is None:
             return
         for num in run.living:
@@ -270,16 +272,19 @@ class Lives:
             reason = "" if failed is None else f"sheet {failed[0]}: {failed[1].reason}"
             self.enter(run, JobStatus.FAILED, reason, now)
 
-    def _stop_sheet(self, run: Run, num: int, status: SheetStatus, reason: str) -> None:
-        """End a sheet that does not live, without its having run."""
-        record = replace(
-            run.record(num),
-            status=status,
-            blocked=status is SheetStatus.SKIPPED,
-            not_before=None,
-            reason=reason,
-        )
-        self.change(run, num, record)
+    def _stop_sheets(self, run: Run, nums: Iterable[int], status: SheetStatus, reason: str) -> None:
+        """End sheets that do not live, without their having run."""
+        blocked = status is SheetStatus.SKIPPED
+        untouched = SheetRecord(status=status, blocked=blocked, reason=reason)
+        for num in nums:
+            record = run.record(num)
+            if record is PRISTINE:
+                stopped = untouched  # shared: they may be many
+            else:
+                stopped = replace(
+                    record, status=status, blocked=blocked, not_before=None, reason=reason
+                )
+            self.change(run, num, stopped)
 
     # --- again ----------------------------------------------------------------------------------
 

@@ -46,37 +46,34 @@ def judge(
     record: SheetRecord, outcome: Outcome, policy: RunPolicy, now: float, rng: Random
 ) -> Ruling:
     """Decide what follows. `record` is the sheet's with the attempt alive; the result's is not."""
-    over = replace(record, alive=False, not_before=None, lost_in_row=0, reason="")
-    why = reason_of(outcome)
     match outcome.ended:
         case Ended.OK if outcome.pass_rate >= 100:
-            return Ruling(SheetEnd.DONE, replace(over, status=SheetStatus.COMPLETED))
+            return Ruling(SheetEnd.DONE, _over(record, SheetStatus.COMPLETED))
         case Ended.OK if _completes(record, outcome, policy):
-            return _complete(over, outcome, policy, now, why)
+            return _complete(record, outcome, policy, now)
         case Ended.SKIPPED:
-            return Ruling(SheetEnd.SKIPPED, replace(over, status=SheetStatus.SKIPPED, reason=why))
+            skipped = _over(record, SheetStatus.SKIPPED, reason_of(outcome))
+            return Ruling(SheetEnd.SKIPPED, skipped)
         case Ended.CANCELLED:
-            return Ruling(SheetEnd.FAILED, replace(over, status=SheetStatus.CANCELLED, reason=why))
+            cancelled = _over(record, SheetStatus.CANCELLED, reason_of(outcome))
+            return Ruling(SheetEnd.FAILED, cancelled)
         case Ended.LOST:
-            return _lost(over, record.lost_in_row + 1, why)
+            return _lost(record, outcome)
         case Ended.NEVER_RAN:
-            again = replace(
-                over, status=SheetStatus.PENDING, lost_in_row=record.lost_in_row, reason=why
-            )
-            return Ruling(SheetEnd.RETRY, again)
+            again = _over(record, SheetStatus.PENDING, reason_of(outcome))
+            return Ruling(SheetEnd.RETRY, replace(again, lost_in_row=record.lost_in_row))
         case _:
-            return _retry(over, outcome, policy, now, rng, why)
+            return _retry(record, outcome, policy, now, rng)
 
 
 def conclude(record: SheetRecord, outcome: Outcome, reason: str) -> Ruling:
     """Decide as `judge` does for a run that is being cancelled: nothing is tried again."""
-    over = replace(record, alive=False, not_before=None, lost_in_row=0, reason="")
     if outcome.ended is Ended.OK and outcome.pass_rate >= 100:
-        return Ruling(SheetEnd.DONE, replace(over, status=SheetStatus.COMPLETED))
+        return Ruling(SheetEnd.DONE, _over(record, SheetStatus.COMPLETED))
     if outcome.ended is Ended.SKIPPED:
-        skipped = replace(over, status=SheetStatus.SKIPPED, reason=reason_of(outcome))
+        skipped = _over(record, SheetStatus.SKIPPED, reason_of(outcome))
         return Ruling(SheetEnd.SKIPPED, skipped)
-    return Ruling(SheetEnd.FAILED, replace(over, status=SheetStatus.CANCELLED, reason=reason))
+    return Ruling(SheetEnd.FAILED, _over(record, SheetStatus.CANCELLED, reason))
 
 
 def give_up(ruling: Ruling, outcome: Outcome, reason: str) -> Ruling:
@@ -124,42 +121,51 @@ def _completes(record: SheetRecord, outcome: Outcome, policy: RunPolicy) -> bool
     )
 
 
-def _complete(
-    over: SheetRecord, outcome: Outcome, policy: RunPolicy, now: float, why: str
-) -> Ruling:
-    used = over.completions_used + 1
-    record = replace(
-        over,
-        status=SheetStatus.RETRY_SCHEDULED,
+def _over(record: SheetRecord, status: SheetStatus, reason: str = "") -> SheetRecord:
+    """The record when its attempt has ended: what was counted stays, the rest begins anew."""
+    return SheetRecord(
+        status=status,
+        attempt=record.attempt,
+        retries_used=record.retries_used,
+        completions_used=record.completions_used,
+        reason=reason,
+        mode=record.mode,
+    )
+
+
+def _complete(record: SheetRecord, outcome: Outcome, policy: RunPolicy, now: float) -> Ruling:
+    used = record.completions_used + 1
+    reason = f"{reason_of(outcome)} (completion {used} of {policy.max_completion_attempts})"
+    again = replace(
+        _over(record, SheetStatus.RETRY_SCHEDULED, reason),
         mode=AttemptMode.COMPLETION,
         completions_used=used,
         not_before=now + max(policy.completion_delay, outcome.min_delay),
-        reason=f"{why} (completion {used} of {policy.max_completion_attempts})",
     )
-    return Ruling(SheetEnd.RETRY, record)
+    return Ruling(SheetEnd.RETRY, again)
 
 
 def _retry(
-    over: SheetRecord, outcome: Outcome, policy: RunPolicy, now: float, rng: Random, why: str
+    record: SheetRecord, outcome: Outcome, policy: RunPolicy, now: float, rng: Random
 ) -> Ruling:
-    over = replace(over, mode=AttemptMode.NORMAL)
-    used = over.retries_used
+    used, why = record.retries_used, reason_of(outcome)
     if not outcome.retriable or used >= policy.max_retries:
         tries = f" (after {used + 1} tries)" if used and outcome.retriable else ""
-        return Ruling(
-            SheetEnd.FAILED, replace(over, status=SheetStatus.FAILED, reason=f"{why}{tries}")
-        )
-    record = replace(
-        over,
-        status=SheetStatus.RETRY_SCHEDULED,
+        failed = _over(record, SheetStatus.FAILED, why + tries)
+        return Ruling(SheetEnd.FAILED, replace(failed, mode=AttemptMode.NORMAL))
+    again = replace(
+        _over(
+            record, SheetStatus.RETRY_SCHEDULED, f"{why} (retry {used + 1} of {policy.max_retries})"
+        ),
+        mode=AttemptMode.NORMAL,
         retries_used=used + 1,
         not_before=now + max(backoff(policy, used, rng), outcome.min_delay),
-        reason=f"{why} (retry {used + 1} of {policy.max_retries})",
     )
-    return Ruling(SheetEnd.RETRY, record)
+    return Ruling(SheetEnd.RETRY, again)
 
 
-def _lost(over: SheetRecord, in_row: int, why: str) -> Ruling:
-    record = replace(over, status=SheetStatus.PENDING, lost_in_row=in_row, reason=f"lost: {why}")
+def _lost(record: SheetRecord, outcome: Outcome) -> Ruling:
+    in_row, why = record.lost_in_row + 1, reason_of(outcome)
+    again = replace(_over(record, SheetStatus.PENDING, f"lost: {why}"), lost_in_row=in_row)
     pause = f"lost {in_row} times in a row: {why}" if in_row >= LOST_LIMIT else None
-    return Ruling(SheetEnd.RETRY, record, pause)
+    return Ruling(SheetEnd.RETRY, again, pause)

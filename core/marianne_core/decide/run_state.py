@@ -109,7 +109,12 @@ class Run:
 
     def unfinished(self) -> list[int]:
         """Sheets that are not over and have no living attempt."""
-        return [n for n in self.tasks if not (r := self.record(n)).status.terminal and not r.alive]
+        records = self._records
+        return [
+            num
+            for num in self.tasks
+            if (record := records.get(num)) is None or not (record.alive or record.status.terminal)
+        ]
 
     @property
     def rest(self) -> int:

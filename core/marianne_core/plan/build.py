@@ -78,7 +78,8 @@ def draft(
     counts = _voices(config, places, problems)
     stages = expand(config.sheet.stages, counts)
     needs = _needs(config, stages, places, problems)
-    merged = {**config.prompt.variables, **(integer_keys(dict(variables)) if variables else {})}
+    given = {name: integer_keys(value) for name, value in (variables or {}).items()}
+    merged = {**config.prompt.variables, **given}
     conditions = _conditions(config, places, problems, RULE_NAMES | merged.keys())
     sheets = _sheets(config, stages, needs, profiles)
     _skips(config, len(sheets), places, problems)

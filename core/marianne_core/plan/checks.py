@@ -17,7 +17,12 @@ from marianne_core.plan.instruments import Profiles
 from marianne_core.plan.placeholders import PlaceholderError, expand_known, expand_path
 from marianne_core.plan.rehearsal import rehearse
 from marianne_core.plan.sheets import Plan
-from marianne_core.plan.templates import TemplateProblem, compile_template
+from marianne_core.plan.templates import (
+    TemplateProblem,
+    compile_template,
+    excused_names,
+    undefined_hint,
+)
 from marianne_core.plan.variables import TEMPLATE_NAMES, rule_variables, template_variables
 from marianne_core.plan.where import Place, Places
 
@@ -44,6 +49,7 @@ def checked_plan(
     if plan is not None:
         problems += _shadowed(plan, places)
         problems += _unused_context(plan, places)
+        problems += _captured_names(plan, places)
         problems += _injected_files(plan, places)
         problems += _command_files(plan, places)
         problems += rehearse(plan, places)
@@ -131,6 +137,24 @@ def _unused_context(plan: Plan, places: Places) -> list[Problem]:
         for name, (setting, given) in wanted.items()
         if name in plan.renderer.names and not given and name not in plan.variables
     ]
+
+
+def _captured_names(plan: Plan, places: Places) -> list[Problem]:
+    """Variables in `capture_files` that do not exist: such a pattern captures nothing."""
+    settings = plan.config.cross_sheet
+    known = TEMPLATE_NAMES | plan.variables.keys()
+    problems = []
+    for index, pattern in enumerate(settings.capture_files if settings is not None else ()):
+        try:
+            unknown = compile_template(pattern).names - known - excused_names(pattern)
+        except TemplateProblem:
+            continue  # its syntax was reported
+        for name in sorted(unknown):
+            text = f"{name!r} is undefined, so this captures nothing"
+            place = ("cross_sheet", "capture_files", index)
+            hint = undefined_hint(name, known)
+            problems.append(places.problem(Severity.WARNING, "V101", text, place, hint=hint))
+    return problems
 
 
 def _injected_files(plan: Plan, places: Places) -> list[Problem]:

@@ -81,14 +81,14 @@ class _Finding:
 def rehearse(plan: Plan, places: Places) -> list[Problem]:
     """Everything that goes wrong when the sheets of a plan are rendered and their rules bound."""
     numbers = chosen(plan)
-    problems = _templates(plan, numbers) + _rules(plan, numbers, places)
+    problems = _templates(plan, numbers, places) + _rules(plan, numbers, places)
     if len(numbers) < plan.total_sheets:
         text = f"{len(numbers)} of {plan.total_sheets} sheets were rendered as a check"
         problems.append(places.problem(Severity.INFO, "V118", text, ("sheet",)))
     return problems
 
 
-def _templates(plan: Plan, numbers: Iterable[int]) -> list[Problem]:
+def _templates(plan: Plan, numbers: Iterable[int], places: Places) -> list[Problem]:
     findings: dict[tuple[str, int | None], _Finding] = {}
     for num in numbers:
         error = _failure(plan, num, stand_in(plan, num))
@@ -99,7 +99,7 @@ def _templates(plan: Plan, numbers: Iterable[int]) -> list[Problem]:
         if found is None:
             found = findings[key] = _Finding(error, _certain(plan, num, error))
         found.sheets.append(num)
-    problems = [_problem(found) for found in findings.values()]
+    problems = [_problem(found, plan, places) for found in findings.values()]
     reported = {found.error.undefined for found in findings.values()}
     return problems + _never_taken(plan, reported)
 
@@ -127,9 +127,14 @@ def _certain(plan: Plan, num: int, error: TemplateProblem) -> bool:
     return without is not None and (without.message, without.line) == (error.message, error.line)
 
 
-def _problem(found: _Finding) -> Problem:
+def _problem(found: _Finding, plan: Plan, places: Places) -> Problem:
     severity = Severity.ERROR if found.certain else Severity.WARNING
     problem = found.error.problem(severity)
+    if not problem.file:  # a directive, which does not know where it stands
+        own = ("sheet", "prompt_extensions", found.sheets[0])
+        everywhere = ("prompt", "prompt_extensions")
+        path = own if found.sheets[0] in plan.config.sheet.prompt_extensions else everywhere
+        problem = places.problem(severity, problem.code, problem.message, path, hint=problem.hint)
     verb = "fails" if found.certain else "may fail, it depends on earlier sheets"
     if len(found.sheets) > 1:
         verb = verb.replace("fails", "fail")

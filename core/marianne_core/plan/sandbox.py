@@ -117,6 +117,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals.pop("lipsum", None)
         for name in ("center", "indent", "batch", "slice"):
             self.filters[name] = _small_numbers(self.filters[name])
+        self.policies["json.dumps_kwargs"] = {"default": dict}  # context is a lazy mapping
         self.filters["quote"] = lambda value: shlex.quote(str(value))
         self.filters["_counted"] = _counted
         self.filters["_sized"] = _sized

@@ -72,7 +72,7 @@ class SheetPlan:
         return self.choice.timeout_source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """A score, worked out. Make it with `build_plan`."""
 

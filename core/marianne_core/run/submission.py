@@ -17,8 +17,7 @@ from marianne_core.decide.messages import Limits, RunPolicy, SheetTask
 from marianne_core.model.errors import InputError
 from marianne_core.model.problem import Severity
 from marianne_core.model.requests import SubmitRequest
-from marianne_core.plan.build import build_plan
-from marianne_core.plan.checks import check_plan
+from marianne_core.plan.checks import checked_plan
 from marianne_core.plan.sheets import Plan
 from marianne_core.remember.changes import RunDraft, SheetDraft
 from marianne_core.run.workspace import check_workspace
@@ -71,17 +70,17 @@ def read_request(request: SubmitRequest, profiles: Profiles, settings: DaemonCon
     base = Path(request.client_cwd) if request.client_cwd else Path.cwd()
     score = load_score(base / Path(request.config_path).expanduser())
     workspace = base / Path(request.workspace).expanduser() if request.workspace else None
-    problems = [*check_score(score, profiles), *check_plan(score, profiles)]
-    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
-    if errors:
-        raise ScoreError(errors)
-    plan = build_plan(
+    plan, of_plan = checked_plan(
         score,
         profiles,
         workspace=workspace,
         variables=request.variables,
         thinking_method=settings.default_thinking_method,
     )
+    problems = [*check_score(score, profiles, workspace=workspace, to_run=True), *of_plan]
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    if plan is None or errors:
+        raise ScoreError(errors)
     check_workspace(plan.workspace)
     start = request.start_sheet
     if start is not None and not 1 <= start <= plan.total_sheets:

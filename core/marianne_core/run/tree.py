@@ -80,8 +80,8 @@ class SharedScans:
 
 def _complete_scan() -> Scan:
     scan = Scan()
-    # Environments are read here, in the thread, and not later in the loop.
-    _ = scan.by_token
+    # What takes time is done here, in the thread, and not later in the loop.
+    _ = scan.by_token, scan.by_session, scan.children
     return scan
 
 
@@ -245,13 +245,12 @@ class _Ending:
         One that has executed another program since is told again: a shell's child that was just
         forked loses what comes before its program runs.
         """
-        fresh = []
-        for proc in members:
-            told = self.signalled.get((proc.pid, proc.start_time))
-            if told is None or told.image != proc.image:
-                fresh.append(proc)
-        self._send_all(fresh, signal.SIGTERM)
-        for proc in members:
+        told = [self.signalled.get((proc.pid, proc.start_time)) for proc in members]
+        self._send_all([proc for proc, past in zip(members, told, strict=True) if not past])
+        for proc, past in zip(members, told, strict=True):
+            if past and past.image != proc.image:
+                self._send(proc, signal.SIGTERM)
+                self.signalled[proc.pid, proc.start_time] = proc
             if proc.stopped:  # it handles TERM when it goes on
                 self._send(proc, signal.SIGCONT)
 
@@ -271,7 +270,7 @@ class _Ending:
         elif now - self._shim_alone_since > _SHIM_PATIENCE:
             self._send_all(members, signal.SIGKILL)
 
-    def _send_all(self, procs: list[Proc], number: signal.Signals) -> None:
+    def _send_all(self, procs: list[Proc], number: signal.Signals = signal.SIGTERM) -> None:
         """Signal the groups that these processes lead, then each that is in none of them."""
         groups = {proc.pid for proc in procs if self._signal_group(proc, number)}
         for proc in procs:

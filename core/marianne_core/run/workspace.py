@@ -34,6 +34,8 @@ def check_workspace(workspace: Path) -> None:
             "the workspace is not a folder", where=str(workspace), hint="choose another with -w"
         )
     parent = workspace.parent
+    if parent == Path.home() / "workspaces":
+        parent.mkdir(exist_ok=True)  # where scores without a workspace work
     if not parent.is_dir():
         raise InputError(
             "the folder that should hold the workspace does not exist",

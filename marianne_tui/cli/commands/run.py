@@ -14,7 +14,7 @@ from marianne_core.plan.sheets import Plan
 from marianne_core.serve.client import Client
 from marianne_tui.cli.checking import Checked, check, check_request
 from marianne_tui.cli.output import print_json
-from marianne_tui.cli.params import SCORE, json_option, var_option
+from marianne_tui.cli.params import SCORE, var_option
 from marianne_tui.cli.planview import head_line, level_lines, plan_dict, prompt_lines, sheet_lines
 from marianne_tui.cli.problems import count_words, has_errors, print_problems
 from marianne_tui.cli.reading import find_home

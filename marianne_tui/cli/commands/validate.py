@@ -14,7 +14,13 @@ from marianne_tui.cli.checking import Checked, check
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import SCORE, json_option, var_option
 from marianne_tui.cli.planview import head_line, level_lines, plan_dict, prompt_lines
-from marianne_tui.cli.problems import count_words, has_errors, print_problems, problem_dict
+from marianne_tui.cli.problems import (
+    count_words,
+    has_errors,
+    near_path,
+    print_problems,
+    problem_dict,
+)
 from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.variables import parse_variables
 
@@ -47,7 +53,7 @@ def command(
 
 def _print(found: Checked, verbose: bool) -> None:
     print_problems(found.problems)
-    click.echo(f"{one_line(found.score.path)}: {count_words(found.problems)}")
+    click.echo(f"{one_line(near_path(str(found.score.path)))}: {count_words(found.problems)}")
     plan = found.plan
     if plan is not None:
         lines = ["", head_line(plan), *level_lines(plan)]
