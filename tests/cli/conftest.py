@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from marianne_tui.cli.guard import run_guarded
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [ROOT, ROOT / "core", ROOT / "widgets", ROOT / "styles"]
 
@@ -49,3 +51,26 @@ def runner(home: Path, cwd: Path) -> Mzt:
 def mzt(tmp_path: Path) -> Mzt:
     """`mzt` with a state directory and a working directory of this test alone."""
     return runner(tmp_path / "state", tmp_path)
+
+
+@pytest.fixture
+def mzt_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Mzt:
+    """As `mzt`, but in this process, which is ten times faster: for commands that host nothing."""
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "MARIANNE_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in program_env(tmp_path / "state").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        with monkeypatch.context() as changed:
+            for name, value in more.items():
+                changed.setenv(name, value)
+            status = run_guarded(list(arguments))
+        told = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, status, told.out, told.err)
+
+    return run

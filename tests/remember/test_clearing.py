@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 
+from marianne_core.model.errors import StateError
 from marianne_core.model.outcome import Ended, Outcome, ValidationResult
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus
@@ -15,8 +14,11 @@ from marianne_core.remember.changes import (
     HookResults,
     RunSaved,
 )
-from marianne_core.remember.clearing import ClearFilter, clear_runs, stray_run_dirs
+from marianne_core.remember.clearing import ClearFilter, clear_without_conductor
+from marianne_core.remember.home import Home
+from marianne_core.remember.lock import StateLock
 from marianne_core.remember.migrations import open_database
+from marianne_core.remember.run_dirs import removing, stray_run_dirs
 from marianne_core.remember.schema import TABLES_OF_A_RUN
 
 
@@ -98,21 +100,53 @@ async def test_no_row_of_a_cleared_run_is_left(store, history) -> None:
 
 async def test_clearing_without_a_conductor(store, history) -> None:
     await store.journal.close()
-    connection = open_database(store.home.database)
-    connection.execute("BEGIN IMMEDIATE")
-    assert clear_runs(connection, ClearFilter(jobs=[JobRef("b")]), now=1000.0) == [history["b1"]]
-    connection.execute("COMMIT")
-    connection.close()
+    wanted = ClearFilter(jobs=[JobRef("b")])
+    conductor = StateLock(store.home.lock)
+    conductor.acquire(version="1", socket=store.home.socket)
+    with pytest.raises(StateError, match="already works in this state directory"):
+        clear_without_conductor(store.home, wanted, 1000.0, version="1")
+    conductor.release()
+    assert clear_without_conductor(store.home, wanted, 1000.0, version="1") == [history["b1"]]
+    assert conductor.holder() is None
     with store.reader() as reader:
         assert reader.find_run(JobRef("b")) is None
+
+
+def test_clearing_where_nothing_was_remembered(tmp_path) -> None:
+    home = Home(tmp_path / "none")
+    assert clear_without_conductor(home, ClearFilter(keep_newest=0), 1.0, version="1") == []
+    assert not home.root.exists()
 
 
 async def test_directories_of_cleared_runs_are_found_after_a_crash(store, history) -> None:
     for run_id in history.values():
         store.home.run_dir(run_id).mkdir()
+        (store.home.run_dir(run_id) / "1.1.out").touch()
     (store.home.runs / "notes").mkdir()
     await store.journal.clear(ClearFilter(jobs=[JobRef("a")]), now=1000.0)
-    connection = sqlite3.connect(store.home.database)
-    strays = stray_run_dirs(connection, store.home)
-    connection.close()
+    with store.reader() as reader:
+        strays = stray_run_dirs(store.home, reader.run_ids())
     assert strays == sorted(store.home.run_dir(history[name]) for name in ("a1", "a2", "a3"))
+    assert list(removing(strays)) == [3]
+    assert not any(folder.exists() for folder in strays)
+    assert store.home.run_dir(history["b1"]).exists()
+
+
+def test_removing_goes_in_portions_and_follows_no_links(tmp_path) -> None:
+    folder, kept = tmp_path / "7", tmp_path / "kept"
+    (folder / "deep" / "er").mkdir(parents=True)
+    kept.mkdir()
+    (kept / "mine").touch()
+    for number in range(25):
+        (folder / f"{number}.1.out").touch()
+    (folder / "deep" / "er" / "file").touch()
+    (folder / "to a folder").symlink_to(kept)
+    (folder / "to a file").symlink_to(kept / "mine")
+    (folder / "to nothing").symlink_to(tmp_path / "nothing")
+    assert list(removing([folder, tmp_path / "gone"], portion=10)) == [10, 20, 28]
+    assert not folder.exists()
+    assert (kept / "mine").exists()
+
+
+def test_nothing_to_sweep_yet(tmp_path) -> None:
+    assert stray_run_dirs(Home(tmp_path / "none"), []) == []

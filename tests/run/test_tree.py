@@ -127,7 +127,9 @@ async def test_kill_follows_and_the_shim_still_writes_the_exit_line(stage: Stage
 
 
 async def test_an_orderly_end_is_given_its_time(stage: Stage) -> None:
-    shim = await stage.ready("trap 'sleep 0.3; echo saved; exit 7' TERM; echo 1; sleep 60 & wait")
+    # What the program starts for its orderly end is not told to end itself.
+    script = "trap 'sleep 0.3 && echo saved; exit 7' TERM; echo 1; sleep 60 & wait"
+    shim = await stage.ready(script)
     end = await stage.end(shim, GRACE)
     assert await stage.exit_status(shim) == 7
     assert not end.killed

@@ -43,18 +43,31 @@ class Releases:
         """Count down the next portion."""
         left = _PORTION
         while self._opening and left > 0:
-            job, nodes = self._opening.popleft()
-            if job.gone:
-                continue
-            taken = 0
-            for node in islice(nodes, left):
-                taken += 1
-                node.waiting -= 1
-                if node.waiting <= 0 and node.state == WAITING:
-                    self.make_ready(job, node, now)
-            if taken == left:
-                self._opening.append((job, nodes))
-            left -= taken
+            left -= self._open_next(left, now)
+
+    def open_useful(self, now: float) -> bool:
+        """Count down a portion of a job that may start something; False when there is none."""
+        for _ in range(len(self._opening)):
+            if self._opening[0][0].may_start(now):
+                self._open_next(_PORTION, now)
+                return True
+            self._opening.rotate(-1)
+        return False
+
+    def _open_next(self, most: int, now: float) -> int:
+        """Count down at most so many sheets behind the first opened gates; how many it were."""
+        job, nodes = self._opening.popleft()
+        if job.gone:
+            return 0
+        taken = 0
+        for node in islice(nodes, most):
+            taken += 1
+            node.waiting -= 1
+            if node.waiting <= 0 and node.state == WAITING:
+                self.make_ready(job, node, now)
+        if taken == most:
+            self._opening.append((job, nodes))
+        return taken
 
     def make_ready(self, job: Job, node: Node, now: float) -> None:
         """All its dependencies are done: the sheet enters its lane, or waits for its time."""

@@ -347,9 +347,8 @@ class Scheduler:
                         best = entry
             if best is not None:
                 return best[3]
-            if not releases.pending:
+            if not releases.open_useful(now):
                 return None
-            releases.open_some(now)
 
     def _again(self, job: Job, node: Node, now: float, not_before: float | None) -> list[Blocked]:
         node.state = WAITING

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from marianne_core.model.errors import InputError
 
 
-@dataclass(frozen=True, slots=True)
-class JobRef:
+class JobRef(NamedTuple):
     """What a person types to name a job: its id, and the number of a run or None for the newest."""
 
     job_id: str

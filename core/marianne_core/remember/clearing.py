@@ -5,12 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus
 from marianne_core.remember.home import Home
+from marianne_core.remember.lock import StateLock
+from marianne_core.remember.migrations import open_database
 from marianne_core.remember.schema import TABLES_OF_A_RUN
+from marianne_core.remember.trouble import refusal
 
 _TERMINAL = tuple(status.value for status in JobStatus if status.terminal)
 
@@ -36,8 +38,7 @@ def clear_runs(connection: sqlite3.Connection, wanted: ClearFilter, now: float) 
     """Delete the runs that the filter names, within the transaction that is open.
 
     `now` is wall clock. A job without a run left gives its id free. Returns the run ids, so that
-    the caller removes their directories after the commit; an id is never used again, so whatever
-    is left behind by a crash between the two can be found with `stray_run_dirs`.
+    the caller removes their directories after the commit (see `run_dirs`).
     """
     run_ids = [int(run_id) for (run_id,) in connection.execute(*runs_to_clear(wanted, now))]
     for statement in DELETE_RUN:
@@ -79,20 +80,32 @@ def runs_to_clear(wanted: ClearFilter, now: float) -> tuple[str, list[object]]:
     return f"SELECT run_id FROM runs WHERE {' AND '.join(where)} ORDER BY run_id", values
 
 
-def stray_run_dirs(connection: sqlite3.Connection, home: Home) -> list[Path]:
-    """Directories of runs that are no longer remembered: what a crash while clearing left.
+def clear_without_conductor(
+    home: Home, wanted: ClearFilter, now: float, *, version: str
+) -> list[int]:
+    """Like `clear_runs`, for a command when no conductor runs; returns after the commit.
 
-    To be removed by the holder of the state lock only, before it accepts runs. A directory whose
-    name is not a run id is not touched. Raises OSError.
+    Takes the state lock meanwhile; `version` is the program's, for those who find it taken. Raises
+    StateError when a conductor works there or the database cannot be written.
     """
-    known = {str(run_id) for (run_id,) in connection.execute("SELECT run_id FROM runs")}
-    if not home.runs.exists():
+    if not home.database.exists():
         return []
-    return sorted(
-        folder
-        for folder in home.runs.iterdir()
-        if folder.name.isdecimal() and folder.name.isascii() and folder.name not in known
-    )
+    lock = StateLock(home.lock)
+    lock.acquire(version=version, socket=home.socket)
+    try:
+        connection = open_database(home.database)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            run_ids = clear_runs(connection, wanted, now)
+            connection.execute("COMMIT")
+            return run_ids
+        except sqlite3.Error as error:
+            raise refusal(error, home.database) from error
+        finally:
+            # Undoes what was not committed.
+            connection.close()
+    finally:
+        lock.release()
 
 
 def _marks(values: Sequence[object]) -> str:

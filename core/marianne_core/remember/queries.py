@@ -135,6 +135,10 @@ class Reader:
         rows = self._rows(f"{_RUN} WHERE run_id = ?", run_id)
         return _run(rows[0]) if rows else None
 
+    def run_ids(self) -> list[int]:
+        """The ids of all runs that are remembered, in order."""
+        return [run_id for (run_id,) in self._rows("SELECT run_id FROM runs ORDER BY run_id")]
+
     def submission(self, run_id: int) -> Submission | None:
         """What was submitted as this run."""
         rows = self._rows(

@@ -37,7 +37,7 @@ def add_run(
     run_id = connection.execute(*new_run(job_id, draft)).lastrowid
     assert run_id is not None
     connection.execute(*new_submission(run_id, draft))
-    apply(connection, (SheetsAdded(run_id, sheets),), clean=True)
+    apply(connection, (SheetsAdded(run_id, sheets),))
     (run,) = connection.execute("SELECT run FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     return RunKey(run_id, job_id, run)
 
@@ -51,7 +51,7 @@ def new_run(job_id: str, draft: RunDraft) -> tuple[str, Row]:
         draft.name,
         path_to_store(draft.score_path),
         path_to_store(draft.workspace),
-        draft.status,
+        draft.status.value,
         short(draft.reason),
         at,
         at if draft.status is JobStatus.RUNNING else None,

@@ -30,6 +30,8 @@ TEXT_LIMIT = 8000
 """Characters of one free text (a reason, an actual value). Whole outputs are files, not rows."""
 
 Row = tuple[Any, ...]
+"""Values of exact types: sqlite3 looks long for an adapter of an enum or a bool, ten times as long
+as the rest of a row takes. Hence `.value` and `int()`."""
 
 
 class Statement(NamedTuple):
@@ -168,10 +170,10 @@ def saved_run(c: RunSaved) -> tuple[str, Row]:
         c.paused_by,
         c.elapsed,
         c.at if c.status is JobStatus.RUNNING else None,
-        c.status,
+        c.status.value,
         finished,
         finished,
-        c.status,
+        c.status.value,
         c.run_id,
     )
 
@@ -182,7 +184,12 @@ def as_json(value: object) -> str:
 
 
 def short(text: str) -> str | None:
-    """A free text as it is kept: None for an empty one, and at most `TEXT_LIMIT` characters."""
+    """A free text as it is kept: None for an empty one, and at most `TEXT_LIMIT` characters.
+
+    What cannot be UTF-8 (lone surrogates, from undecodable output) becomes "?".
+    """
+    if not text.isascii():
+        text = text.encode(errors="replace").decode()
     if len(text) > TEXT_LIMIT:
         return f"{text[:TEXT_LIMIT]}… ({len(text) - TEXT_LIMIT} more characters)"
     return text or None
@@ -199,7 +206,7 @@ def _cleaned(rows: Iterable[Row]) -> list[Row]:
 
 
 def _mode(mode: AttemptMode) -> str | None:
-    return None if mode is AttemptMode.NORMAL else mode
+    return None if mode is AttemptMode.NORMAL else mode.value
 
 
 def _put_sheets(rows: Rows, change: SheetsAdded) -> None:
@@ -216,7 +223,7 @@ def _put_sheets(rows: Rows, change: SheetsAdded) -> None:
                 s.voice,
                 s.model,
                 short(s.description),
-                s.status,
+                s.status.value,
                 short(s.reason),
             ),
         )
@@ -233,8 +240,8 @@ def _put_score(rows: Rows, c: ScoreReplaced) -> None:
 
 
 def _put_sheet(rows: Rows, c: SheetSaved) -> None:
-    status = c.status
-    finished = c.at if status.terminal else None
+    status = c.status.value
+    finished = c.at if c.status.terminal else None
     rows.put(
         _SAVE_SHEET,
         (
@@ -243,11 +250,11 @@ def _put_sheet(rows: Rows, c: SheetSaved) -> None:
             c.retries_used,
             c.completions_used,
             c.lost_in_row,
-            c.blocked,
+            int(c.blocked),
             _mode(c.mode),
             c.not_before,
-            status is SheetStatus.PENDING,
-            c.at if status is SheetStatus.IN_PROGRESS else None,
+            int(c.status is SheetStatus.PENDING),
+            c.at if c.status is SheetStatus.IN_PROGRESS else None,
             status,
             finished,
             finished,
@@ -272,7 +279,7 @@ def _put_intent(rows: Rows, c: AttemptIntended) -> None:
             c.boot_id,
             c.instrument,
             c.model,
-            c.mode,
+            c.mode.value,
             c.argv_digest,
             c.prompt_hash,
         ),
@@ -301,7 +308,7 @@ def _put_finished(rows: Rows, c: AttemptFinished) -> None:
         _FINISH,
         (
             c.at,
-            o.ended,
+            o.ended.value,
             o.exit_code,
             o.signal,
             o.code,
@@ -325,7 +332,7 @@ def _validation(r: ValidationResult) -> Row:
         r.rule,
         r.rule_type,
         short(r.description),
-        r.passed,
+        int(r.passed),
         r.stage,
         r.path,
         r.pattern,
@@ -333,7 +340,7 @@ def _validation(r: ValidationResult) -> Row:
         short(r.expected),
         short(r.actual),
         short(r.reason),
-        r.category,
+        None if r.category is None else r.category.value,
         short(r.suggested_fix),
         r.tries,
         r.duration,

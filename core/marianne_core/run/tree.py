@@ -191,6 +191,10 @@ class Tree:
             await asyncio.sleep(_SHORTEST_PAUSE)
 
 
+def _key(proc: Proc) -> tuple[int, int]:
+    return proc.pid, proc.start_time
+
+
 class _Ending:
     """One ending of one tree."""
 
@@ -200,6 +204,7 @@ class _Ending:
         self._loop = asyncio.get_running_loop()
         self._kill_rounds = 0
         self._shim_alone_since: float | None = None
+        self._just_forked: set[Proc] = set()
         self.signalled: dict[tuple[int, int], Proc] = {}
         self.killed = False
 
@@ -242,17 +247,33 @@ class _Ending:
     def _terminate(self, members: list[Proc]) -> None:
         """TERM, once to each: a second one makes many programs give up their orderly end.
 
-        One that has executed another program since is told again: a shell's child that was just
-        forked loses what comes before its program runs.
+        For the same reason what a program starts after it was told is left to it until the grace is
+        over. But a shell's child that was just forked may lose what comes before its own program
+        runs: it is told again then.
         """
-        told = [self.signalled.get((proc.pid, proc.start_time)) for proc in members]
-        self._send_all([proc for proc, past in zip(members, told, strict=True) if not past])
-        for proc, past in zip(members, told, strict=True):
-            if past and past.image != proc.image:
-                self._send(proc, signal.SIGTERM)
-                self.signalled[proc.pid, proc.start_time] = proc
+        by_pid = {proc.pid: proc for proc in members}
+        new = [
+            proc
+            for proc in members
+            if _key(proc) not in self.signalled and not self._was_told(by_pid.get(proc.ppid))
+        ]
+        for proc in new:
+            parent = by_pid.get(proc.ppid)
+            if parent is not None and parent.image == proc.image:
+                self._just_forked.add(proc)
+        self._send_all(new, signal.SIGTERM)
+        for proc in [fork for fork in self._just_forked if fork.pid in by_pid]:
+            now = by_pid[proc.pid]
+            if _key(now) == _key(proc) and now.image != proc.image:
+                self._just_forked.discard(proc)
+                self._send(now, signal.SIGTERM)
+        for proc in members:
             if proc.stopped:  # it handles TERM when it goes on
                 self._send(proc, signal.SIGCONT)
+
+    def _was_told(self, proc: Proc | None) -> bool:
+        """Whether a program was told to end. The shim is told, too, but only waits for its child."""
+        return proc is not None and proc.pid != self._shim and _key(proc) in self.signalled
 
     def _kill(self, members: list[Proc]) -> None:
         """KILL to all but the shim; to the shim when it stays alone for too long."""
@@ -270,13 +291,13 @@ class _Ending:
         elif now - self._shim_alone_since > _SHIM_PATIENCE:
             self._send_all(members, signal.SIGKILL)
 
-    def _send_all(self, procs: list[Proc], number: signal.Signals = signal.SIGTERM) -> None:
+    def _send_all(self, procs: list[Proc], number: signal.Signals) -> None:
         """Signal the groups that these processes lead, then each that is in none of them."""
         groups = {proc.pid for proc in procs if self._signal_group(proc, number)}
         for proc in procs:
             if proc.group not in groups:
                 self._send(proc, number)
-            self.signalled[proc.pid, proc.start_time] = proc
+            self.signalled[_key(proc)] = proc
 
     @staticmethod
     def _signal_group(leader: Proc, number: signal.Signals) -> bool:

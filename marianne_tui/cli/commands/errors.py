@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import click
 
-from marianne_core.model.outcome import Ended, ValidationResult
+from marianne_core.model.outcome import Ended
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import SheetStatus
 from marianne_core.remember.queries import Reader, open_reader
-from marianne_core.remember.rows import AttemptRow, SheetRow
+from marianne_core.remember.rows import AttemptRow, SheetRow, ValidationRow
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import JOB, json_option, sheet_option
 from marianne_tui.cli.reading import find_home
@@ -27,7 +27,7 @@ class Finding(NamedTuple):
 
     sheet: SheetRow
     attempt: AttemptRow
-    validations: list[ValidationResult]
+    validations: list[ValidationRow]
     """Those that did not pass."""
 
     @property

@@ -1,0 +1,247 @@
+"""Runs that others look at, steer, join and interrupt: real conductors in real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from marianne_core.model.runs import JobRef
+from marianne_core.remember.home import Home
+from marianne_core.remember.queries import open_reader
+
+from .conftest import Mzt, program_env
+
+SCORE = """\
+name: gate
+workspace: work
+instrument: cli
+sheet: {size: 1, total_items: 3}
+retry: {max_retries: 0}
+prompt:
+  template: |
+    echo "begin {{ sheet_num }}"
+    until [ -e ../open-{{ sheet_num }} ]; do sleep 0.02; done
+    printf 'end \\033[31m{{ sheet_num }}\\033[0m\\n'
+"""
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for something another process does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def score(tmp_path: Path) -> Path:
+    path = tmp_path / "gate.yaml"
+    path.write_text(SCORE)
+    return path
+
+
+@contextmanager
+def started(tmp_path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`mzt ARGUMENTS` in the background; what is left of it is ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "marianne_tui", *arguments],
+        env=program_env(tmp_path / "state"),
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        for number in (1, 2, 3):
+            (tmp_path / f"open-{number}").touch()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def run_status(folder: Path, job: str = "gate") -> str:
+    """Status of a job in the store, "" when there is none yet."""
+    with open_reader(Home(folder / "state")) as reader:
+        run = reader.find_run(JobRef(job))
+        return "" if run is None else str(run.status)
+
+
+def sheet_statuses(folder: Path, job: str = "gate") -> list[str]:
+    """Statuses of its sheets."""
+    with open_reader(Home(folder / "state")) as reader:
+        run = reader.find_run(JobRef(job))
+        return [] if run is None else [str(sheet.status) for sheet in reader.sheets(run.run_id)]
+
+
+def wait_for_sheet(folder: Path, job: str = "gate") -> None:
+    """Wait until the first sheet of a job runs."""
+    until(lambda: sheet_statuses(folder, job)[:1] == ["in_progress"])
+
+
+def test_others_see_steer_and_resume_a_running_job(score: Path, mzt: Mzt, tmp_path: Path) -> None:
+    with started(tmp_path, "run", "gate.yaml", "--json") as host:
+        wait_for_sheet(tmp_path)
+        # What others see.
+        text = mzt("status", "gate").stdout
+        assert "in progress" in text
+        assert "waits for sheet 1" in text
+        listed = mzt("list").stdout
+        assert "gate#1" in listed
+        assert f"conductor: running (pid {host.pid})" in listed
+        # The same score again is refused while it runs.
+        again = mzt("run", "gate.yaml")
+        assert again.returncode == 2
+        assert "gate is running already" in again.stderr
+        assert "mzt resume gate" in again.stderr
+        # Pause: the running sheet ends, no other starts.
+        paused = mzt("pause", "gate")
+        assert paused.returncode == 0, paused.stderr
+        (tmp_path / "open-1").touch()
+        output, told = host.communicate(timeout=20)
+        assert host.returncode == 4
+        events = [json.loads(line) for line in output.splitlines()]
+        assert events[-1]["status"] == "paused"
+        assert events[-1]["sheets_completed"] == 1
+        names = [event["event"] for event in events[:-1]]
+        assert names.count("sheet.started") == 1
+        assert names[-1] == "job.paused"
+        assert "Ctrl-C: once" in told
+    assert mzt("list", "-s", "paused", "--json").stdout.count('"job_id": "gate"') == 1
+    # Without a conductor, resume becomes one.
+    resumed = mzt("resume", "gate")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert "gate#1 completed: 3 completed" in resumed.stdout
+
+
+def test_a_second_run_joins_and_ctrl_c_only_stops_following(
+    score: Path, mzt: Mzt, tmp_path: Path
+) -> None:
+    (tmp_path / "other.yaml").write_text(
+        SCORE.replace("name: gate", "name: other").replace(": work", ": work2")
+    )
+    with started(tmp_path, "run", "gate.yaml", "-q") as host:
+        wait_for_sheet(tmp_path)
+        with started(tmp_path, "run", "other.yaml") as guest:
+            assert guest.stdout is not None
+            assert f"joined the conductor of pid {host.pid}" in guest.stdout.readline()
+            wait_for_sheet(tmp_path, "other")
+            guest.send_signal(signal.SIGINT)
+            rest, _ = guest.communicate(timeout=20)
+            assert guest.returncode == 4
+            assert "not followed any longer" in rest
+        # All gates are open now: both jobs end, and the host only after the other's job.
+        assert host.wait(timeout=20) == 0
+    assert run_status(tmp_path, "other") == "completed"
+
+
+def test_ctrl_c_twice_leaves_the_sheet_alive_and_resume_adopts_it(
+    score: Path, mzt: Mzt, tmp_path: Path
+) -> None:
+    with started(tmp_path, "run", "gate.yaml") as host:
+        wait_for_sheet(tmp_path)
+        host.send_signal(signal.SIGINT)
+        until(lambda: run_status(tmp_path) == "pausing")
+        host.send_signal(signal.SIGINT)
+        output, _ = host.communicate(timeout=20)
+        assert host.returncode == 4
+        assert "Traceback" not in output
+        assert sheet_statuses(tmp_path)[0] == "in_progress"
+        text = mzt("status", "gate").stdout
+        assert "no conductor is running" in text
+    resumed = mzt("resume", "gate")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    records = json.loads(mzt("history", "gate", "--json").stdout)["records"]
+    assert [(r["sheet"], r["attempt"]) for r in records] == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_cancel_ends_the_processes_and_the_host_says_4(
+    score: Path, mzt: Mzt, tmp_path: Path
+) -> None:
+    with started(tmp_path, "run", "gate.yaml", "-q") as host:
+        wait_for_sheet(tmp_path)
+        cancelled = mzt("cancel", "gate", "--json")
+        assert cancelled.returncode == 0, cancelled.stderr
+        assert json.loads(cancelled.stdout)["cancelled"] is True
+        _, told = host.communicate(timeout=20)
+        assert host.returncode == 4
+        assert "cancelled" in told
+    assert sheet_statuses(tmp_path)[0] == "cancelled"
+
+
+def test_logs_follow_a_sheet_to_its_end_and_clean_it(score: Path, mzt: Mzt, tmp_path: Path) -> None:
+    with started(tmp_path, "run", "gate.yaml", "-q"):
+        wait_for_sheet(tmp_path)
+        with started(tmp_path, "logs", "gate", "--sheet", "1", "-f") as follower:
+            assert follower.stdout is not None
+            assert follower.stdout.readline() == "begin 1\n"
+            (tmp_path / "open-1").touch()
+            assert follower.stdout.readline() == "end 1\n"
+            assert follower.wait(timeout=20) == 0
+        assert "\x1b[31m1\x1b[0m" in mzt("logs", "gate", "--sheet", "1", "--raw").stdout
+
+
+def test_what_needs_a_conductor_says_so(score: Path, mzt: Mzt, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        (tmp_path / f"open-{number}").touch()
+    assert mzt("run", "gate.yaml", "-q").returncode == 0
+    for command in ("pause", "cancel"):
+        done = mzt(command, "gate")
+        assert done.returncode == 3
+        assert "no conductor is running" in done.stderr
+        assert mzt(command, "nope").returncode == 1
+
+
+def test_retry_without_a_conductor_runs_what_failed_again(mzt: Mzt, tmp_path: Path) -> None:
+    (tmp_path / "repair.yaml").write_text(
+        "name: repair\nworkspace: work\ninstrument: cli\nretry: {max_retries: 0}\n"
+        "sheet: {size: 1, total_items: 2}\nprompt: {template: 'test -e ../repaired'}\n"
+    )
+    assert mzt("run", "repair.yaml", "-q").returncode == 1
+    (tmp_path / "repaired").touch()
+    done = mzt("retry", "repair")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "repair#1 completed: 2 completed" in done.stdout
+
+
+def test_two_runs_of_one_score_at_the_same_moment(score: Path, mzt: Mzt, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        (tmp_path / f"open-{number}").touch()
+    with started(tmp_path, "run", "gate.yaml") as one, started(tmp_path, "run", "gate.yaml") as two:
+        told = [process.communicate(timeout=30) for process in (one, two)]
+    statuses = sorted((one.returncode, two.returncode))
+    # Either the second came while the first ran, and was refused; or after it, and ran again.
+    assert statuses in ([0, 2], [0, 0]), told
+    assert not any("Traceback" in text for pair in told for text in pair)
+
+
+def test_clear_forgets_rows_and_files(score: Path, mzt: Mzt, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        (tmp_path / f"open-{number}").touch()
+    assert mzt("run", "gate.yaml", "-q").returncode == 0
+    runs = tmp_path / "state" / "runs"
+    assert len(os.listdir(runs)) == 1
+    asked = mzt("clear", "--job", "gate")
+    assert asked.returncode == 2
+    assert "--yes" in asked.stderr
+    assert json.loads(mzt("clear", "-s", "failed", "-y", "--json").stdout) == {"deleted": 0}
+    assert len(os.listdir(runs)) == 1
+    assert mzt("clear", "--job", "gate", "-y").stdout == "cleared 1 run\n"
+    assert os.listdir(runs) == []
+    assert mzt("status", "gate").returncode == 1
