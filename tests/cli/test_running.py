@@ -95,14 +95,16 @@ def wait_for_sheet(folder: Path, job: str = "gate") -> None:
     until(lambda: sheet_statuses(folder, job)[:1] == ["in_progress"])
 
 
-def test_others_see_steer_and_resume_a_running_job(score: Path, mzt: Mzt, tmp_path: Path) -> None:
+def test_others_see_steer_and_resume_a_running_job(
+    score: Path, mzt: Mzt, mzt_here: Mzt, tmp_path: Path
+) -> None:
     with started(tmp_path, "run", "gate.yaml", "--json") as host:
         wait_for_sheet(tmp_path)
         # What others see.
-        text = mzt("status", "gate").stdout
+        text = mzt_here("status", "gate").stdout
         assert "in progress" in text
         assert "waits for sheet 1" in text
-        listed = mzt("list").stdout
+        listed = mzt_here("list").stdout
         assert "gate#1" in listed
         assert f"conductor: running (pid {host.pid})" in listed
         # The same score again is refused while it runs.
@@ -111,7 +113,7 @@ def test_others_see_steer_and_resume_a_running_job(score: Path, mzt: Mzt, tmp_pa
         assert "gate is running already" in again.stderr
         assert "mzt resume gate" in again.stderr
         # Pause: the running sheet ends, no other starts.
-        paused = mzt("pause", "gate")
+        paused = mzt_here("pause", "gate")
         assert paused.returncode == 0, paused.stderr
         (tmp_path / "open-1").touch()
         output, told = host.communicate(timeout=20)
@@ -123,7 +125,7 @@ def test_others_see_steer_and_resume_a_running_job(score: Path, mzt: Mzt, tmp_pa
         assert names.count("sheet.started") == 1
         assert names[-1] == "job.paused"
         assert "Ctrl-C: once" in told
-    assert mzt("list", "-s", "paused", "--json").stdout.count('"job_id": "gate"') == 1
+    assert mzt_here("list", "-s", "paused", "--json").stdout.count('"job_id": "gate"') == 1
     # Without a conductor, resume becomes one.
     resumed = mzt("resume", "gate")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
@@ -152,7 +154,7 @@ def test_a_second_run_joins_and_ctrl_c_only_stops_following(
 
 
 def test_ctrl_c_twice_leaves_the_sheet_alive_and_resume_adopts_it(
-    score: Path, mzt: Mzt, tmp_path: Path
+    score: Path, mzt: Mzt, mzt_here: Mzt, tmp_path: Path
 ) -> None:
     with started(tmp_path, "run", "gate.yaml") as host:
         wait_for_sheet(tmp_path)
@@ -163,20 +165,20 @@ def test_ctrl_c_twice_leaves_the_sheet_alive_and_resume_adopts_it(
         assert host.returncode == 4
         assert "Traceback" not in output
         assert sheet_statuses(tmp_path)[0] == "in_progress"
-        text = mzt("status", "gate").stdout
+        text = mzt_here("status", "gate").stdout
         assert "no conductor is running" in text
     resumed = mzt("resume", "gate")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    records = json.loads(mzt("history", "gate", "--json").stdout)["records"]
+    records = json.loads(mzt_here("history", "gate", "--json").stdout)["records"]
     assert [(r["sheet"], r["attempt"]) for r in records] == [(1, 1), (2, 1), (3, 1)]
 
 
 def test_cancel_ends_the_processes_and_the_host_says_4(
-    score: Path, mzt: Mzt, tmp_path: Path
+    score: Path, mzt_here: Mzt, tmp_path: Path
 ) -> None:
     with started(tmp_path, "run", "gate.yaml", "-q") as host:
         wait_for_sheet(tmp_path)
-        cancelled = mzt("cancel", "gate", "--json")
+        cancelled = mzt_here("cancel", "gate", "--json")
         assert cancelled.returncode == 0, cancelled.stderr
         assert json.loads(cancelled.stdout)["cancelled"] is True
         _, told = host.communicate(timeout=20)
@@ -185,7 +187,9 @@ def test_cancel_ends_the_processes_and_the_host_says_4(
     assert sheet_statuses(tmp_path)[0] == "cancelled"
 
 
-def test_logs_follow_a_sheet_to_its_end_and_clean_it(score: Path, mzt: Mzt, tmp_path: Path) -> None:
+def test_logs_follow_a_sheet_to_its_end_and_clean_it(
+    score: Path, mzt_here: Mzt, tmp_path: Path
+) -> None:
     with started(tmp_path, "run", "gate.yaml", "-q"):
         wait_for_sheet(tmp_path)
         with started(tmp_path, "logs", "gate", "--sheet", "1", "-f") as follower:
@@ -194,18 +198,20 @@ def test_logs_follow_a_sheet_to_its_end_and_clean_it(score: Path, mzt: Mzt, tmp_
             (tmp_path / "open-1").touch()
             assert follower.stdout.readline() == "end 1\n"
             assert follower.wait(timeout=20) == 0
-        assert "\x1b[31m1\x1b[0m" in mzt("logs", "gate", "--sheet", "1", "--raw").stdout
+        assert "\x1b[31m1\x1b[0m" in mzt_here("logs", "gate", "--sheet", "1", "--raw").stdout
 
 
-def test_what_needs_a_conductor_says_so(score: Path, mzt: Mzt, tmp_path: Path) -> None:
+def test_what_needs_a_conductor_says_so(
+    score: Path, mzt: Mzt, mzt_here: Mzt, tmp_path: Path
+) -> None:
     for number in (1, 2, 3):
         (tmp_path / f"open-{number}").touch()
     assert mzt("run", "gate.yaml", "-q").returncode == 0
     for command in ("pause", "cancel"):
-        done = mzt(command, "gate")
+        done = mzt_here(command, "gate")
         assert done.returncode == 3
         assert "no conductor is running" in done.stderr
-        assert mzt(command, "nope").returncode == 1
+        assert mzt_here(command, "nope").returncode == 1
 
 
 def test_retry_without_a_conductor_runs_what_failed_again(mzt: Mzt, tmp_path: Path) -> None:
@@ -231,17 +237,17 @@ def test_two_runs_of_one_score_at_the_same_moment(score: Path, mzt: Mzt, tmp_pat
     assert not any("Traceback" in text for pair in told for text in pair)
 
 
-def test_clear_forgets_rows_and_files(score: Path, mzt: Mzt, tmp_path: Path) -> None:
+def test_clear_forgets_rows_and_files(score: Path, mzt: Mzt, mzt_here: Mzt, tmp_path: Path) -> None:
     for number in (1, 2, 3):
         (tmp_path / f"open-{number}").touch()
     assert mzt("run", "gate.yaml", "-q").returncode == 0
     runs = tmp_path / "state" / "runs"
     assert len(os.listdir(runs)) == 1
-    asked = mzt("clear", "--job", "gate")
+    asked = mzt_here("clear", "--job", "gate")
     assert asked.returncode == 2
     assert "--yes" in asked.stderr
-    assert json.loads(mzt("clear", "-s", "failed", "-y", "--json").stdout) == {"deleted": 0}
+    assert json.loads(mzt_here("clear", "-s", "failed", "-y", "--json").stdout) == {"deleted": 0}
     assert len(os.listdir(runs)) == 1
-    assert mzt("clear", "--job", "gate", "-y").stdout == "cleared 1 run\n"
+    assert mzt_here("clear", "--job", "gate", "-y").stdout == "cleared 1 run\n"
     assert os.listdir(runs) == []
-    assert mzt("status", "gate").returncode == 1
+    assert mzt_here("status", "gate").returncode == 1

@@ -50,7 +50,7 @@ class House:
     ) -> Path:
         """Write a score: `text` is its part that a test is about, `script` its template.
 
-        Retries are off and nothing is validated unless the text says otherwise.
+        There are no retries and no completion, and nothing is validated unless the text says otherwise.
         """
         text = textwrap.dedent(text).strip("\n")
         keys = {line.split(":")[0] for line in text.splitlines() if line[:1].isalpha()}
@@ -60,7 +60,7 @@ class House:
             "workspace": str(self.workspace),
             "instrument": "cli",
             "sheet": f"{{size: 1, total_items: {sheets}}}",
-            "retry": "{max_retries: 0}",
+            "retry": "{max_retries: 0, max_completion_attempts: 0}",
         }.items():
             if key not in keys:
                 head.append(f"{key}: {value}")
@@ -232,9 +232,10 @@ async def submit(conductor: Conductor, score: Path, **request: Any) -> SubmitRep
 
 
 async def settled(conductor: Conductor) -> None:
-    """Wait until no run is active."""
+    """Wait until no run is active, and the store says so."""
     async with asyncio.timeout(PATIENCE):
         await conductor.idle.wait()
+        await conductor.list_jobs()
 
 
 async def until(condition: Callable[[], object], what: str) -> None:

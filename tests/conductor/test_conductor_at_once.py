@@ -112,27 +112,28 @@ async def test_a_job_over_the_limit_of_jobs_is_queued_with_the_reason(house: Hou
         queued = await house.run(conductor, "second")
         assert queued.status == "queued"
         assert "job slot" in queued.reason
+        assert queued.statuses == ["pending"]
         house.put("go")
         await settled(conductor)
     assert {row.status for row in house.rows()} == {"completed"}
-    assert events.names(0).count("job.started") <= 1  # the second had not started when it was asked
 
 
 async def test_an_agent_runs_four_at_once_unless_its_profile_says_otherwise(house: House) -> None:
     house.instrument(
-        'cli: {command: {executable: "{program}"}, output: {}}', name="agent", program="bash"
+        'cli: {command: {executable: "{program}"}, output: {}}',
+        name="agent",
+        program="""
+        mkdir -p running; mkdir running/$$
+        sleep 0.05
+        ls running | wc -l >> counts
+        rmdir running/$$
+        """,
     )
     score = house.score(
-        "instrument: agent\n" + _WIDE.format(n=8)
+        "instrument: agent\n"
+        + _WIDE.format(n=8)
         + "parallel: {enabled: true, max_concurrent: 8}\n",
-        script=_COUNTED,
-    )
-    house.instrument(
-        'raw_prompt: false\ncli: {command: {executable: "{program}"}, output: {}}',
-        name="agent",
-        # The prompt of an agent holds more than the template: the script is cut out of it.
-        program="n=$$; mkdir -p running; mkdir running/$n; sleep 0.05; ls running | wc -l >> counts;"
-        " rmdir running/$n",
+        script="play",
     )
     run = await house.play(score)
     assert run.status == "completed"
@@ -168,7 +169,7 @@ async def test_a_slot_is_held_until_the_processes_are_gone(house: House) -> None
         (trap '' TERM; echo $BASHPID > child; while :; do sleep 0.05; done) > /dev/null 2>&1 &
         until [ -s child ]; do sleep 0.01; done
         {% else %}
-        if kill -0 $(cat ../ws/child) 2> /dev/null; then echo overlap; exit 5; fi
+        if grep '^State:' /proc/$(cat child)/status | grep -v Z; then exit 5; fi
         {% endif %}
         """,
     )
@@ -207,7 +208,7 @@ async def test_fail_fast_starts_nothing_after_a_failure(house: House) -> None:
     assert house.wrote("second-ended")
     assert not any(house.wrote(f"ran-{num}") for num in (3, 4, 5))
     for num in (3, 4, 5):
-        assert "fail_fast" in run.sheet(num)["reason"] or "1" in run.sheet(num)["reason"]
+        assert "sheet 1" in run.sheet(num)["reason"]
 
 
 async def test_without_fail_fast_the_others_go_on(house: House) -> None:
@@ -293,7 +294,7 @@ async def test_a_pause_between_sheets_is_kept_and_shown(house: House) -> None:
 
 async def test_a_small_job_does_not_wait_for_the_end_of_a_large_one(house: House) -> None:
     wide = "parallel: {enabled: true, max_concurrent: 4}"
-    script = "echo {{ workspace }} >> /dev/null; sleep 0.03"
+    script = "sleep 0.03"
     large = house.score(_WIDE.format(n=24) + wide, name="large", script=script)
     small = house.score(_WIDE.format(n=4) + wide, name="small", script=script)
     async with house.conductor(max_concurrent_sheets=2) as conductor, watching(conductor) as events:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conductor.house import House, Playing
+from tests.conductor.house import House, Playing, settled
 
 _AGENT = """
 cli:
@@ -160,6 +160,6 @@ async def test_completion_survives_a_restart(house: House) -> None:
     async with Playing(house, score) as song:
         await song.events.until("sheet.retrying")
     async with house.conductor() as conductor:
-        await conductor.idle.wait()
+        await settled(conductor)
     assert house.row().status == "completed"
     assert [row.mode for row in house.attempts(1)] == ["normal", "completion"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conductor.house import House, Playing, Run
+from tests.conductor.house import House, Playing, Run, settled
 
 _THIRD_TIME = """
     echo try >> tries
@@ -178,7 +178,7 @@ async def test_retries_are_counted_over_a_restart(house: House) -> None:
     async with Playing(house, score) as song:
         await song.events.until("sheet.retrying", times=2)
     async with house.conductor() as conductor:
-        await conductor.idle.wait()
+        await settled(conductor)
         run = await house.run(conductor)
     assert _spent(run) == [("failed", 3)]
     assert len(house.lines("tries")) == 3

@@ -42,6 +42,9 @@ T = TypeVar("T")
 SYNC_AFTER = 0.08
 """Seconds after which LAZY changes are synced; with the sync itself they stay below 100 ms."""
 
+_LINGER = 0.01
+"""Seconds that a change which nobody waits for may gather company before it is written."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 """Seconds between two tries while in trouble; each pause is twice the one before."""
 
@@ -75,6 +78,8 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         # Of the loop's thread: calls of this turn.
         self._turn: list[_Call] = []
+        self._due_this_turn = False
+        self._lingering: asyncio.TimerHandle | None = None
         self._closed = False
         # Shared, under the condition.
         self._condition = threading.Condition()
@@ -175,12 +180,22 @@ class Journal:
     def _hand(self, call: _Call) -> None:
         if self._closed or self._ended.done():
             raise StateError("the state database is closed", where=str(self.database))
-        if not self._turn:
-            # At the end of this turn of the loop: what it adds goes into one commit.
-            self._loop.call_soon(self._hand_over)
         self._turn.append(call)
+        if call.future is not None or call.work.sync is Sync.DISK:
+            if not self._due_this_turn:
+                # At the end of this turn of the loop: what it adds goes into one commit.
+                self._due_this_turn = True
+                self._loop.call_soon(self._hand_over)
+        elif len(self._turn) == 1:
+            # Nobody waits: what the next turns add goes along. What a kill takes from here is
+            # found again in the attempts' files.
+            self._lingering = self._loop.call_later(_LINGER, self._hand_over)
 
     def _hand_over(self) -> None:
+        self._due_this_turn = False
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
         if not self._turn:
             return
         calls, self._turn = self._turn, []

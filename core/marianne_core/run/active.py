@@ -91,6 +91,9 @@ class Playing:
     waited: int | None = None
     """The shim's own end as waitpid gave it; None for an adopted one."""
     shim_alive: bool = False
+    argv_digest: str | None = None
+    """Names its command line in the store."""
+    prompt_hash: str | None = None
     intended: bool = False
     """Its row is in the store."""
     deadline: float = 0.0

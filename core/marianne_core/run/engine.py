@@ -13,7 +13,15 @@ from collections.abc import Awaitable, Callable
 
 from marianne_core.decide import messages
 from marianne_core.decide.baton import Baton
-from marianne_core.decide.messages import Effect, Kill, Launch, Message, RunChanged, SheetChanged
+from marianne_core.decide.messages import (
+    Effect,
+    Kill,
+    Launch,
+    Message,
+    RunChanged,
+    SheetChanged,
+    SheetRecord,
+)
 from marianne_core.model.clock import Clock
 from marianne_core.model.errors import StateError
 from marianne_core.model.events import Event
@@ -24,7 +32,7 @@ from marianne_core.remember.changes import Change, Sync
 from marianne_core.remember.journal import Journal
 from marianne_core.run import narrate
 from marianne_core.run.active import ActiveRun, LastAttempt, Playing
-from marianne_core.run.attempt_files import new_token
+from marianne_core.run.intents import Intents
 from marianne_core.run.musician import Musician
 from marianne_core.run.processes import boot_id
 from marianne_core.run.recovery import (
@@ -34,7 +42,6 @@ from marianne_core.run.recovery import (
     HeldByStranger,
     Lost,
     MustEnd,
-    NeverRan,
     OtherBoot,
 )
 from marianne_core.watch.bus import EventBus
@@ -46,7 +53,6 @@ _WORDS: dict[type[Finding], str] = {
     Adopt: "it runs on and was taken over",
     Exited: "it ended while no conductor was there",
     HeldByStranger: "held by a process this conductor cannot see",
-    NeverRan: "it was never started",
     MustEnd: "its shim was killed; what is left of it is ended",
     Lost: "nobody knows how it ended",
     OtherBoot: "the machine was started anew since",
@@ -74,11 +80,13 @@ class Engine:
         self.musician = musician(self)
         """Plays the attempts."""
         self._boot_id = boot_id()
+        self._intents = Intents(journal, baton.likely, self._intent)
         self._runs: dict[int, ActiveRun] = {}
         self._playing: dict[tuple[int, int], Playing] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._holds: dict[WaitReason, Wait] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
         self._leaving = False
         self.idle = asyncio.Event()
         """Set while no run is active."""
@@ -108,6 +116,10 @@ class Engine:
         self._runs[run.run_id] = run
         self.apply(message)
 
+    def correct(self, run: ActiveRun, num: int, record: SheetRecord) -> None:
+        """The store shows a sheet otherwise than it stands: write it down as it is."""
+        self._journal.add([self._sheet_row(run, num, record)], sync=Sync.LAZY)
+
     def wait_of_run(self, run_id: int) -> Wait | None:
         """Why a run does not start; None when it has, is over, or nobody knows it."""
         return self._baton.wait_of_run(run_id) if run_id in self._runs else None
@@ -123,6 +135,7 @@ class Engine:
         run = self._runs.get(run_id)
         if run is not None and run.status.terminal:
             del self._runs[run_id]
+            self._intents.forget(run_id)
             self.apply(messages.RunForgotten(run_id))
 
     # --- the one way in -------------------------------------------------------------------------
@@ -165,28 +178,30 @@ class Engine:
     # --- effects --------------------------------------------------------------------------------
 
     def _sheet_changed(self, run: ActiveRun, effect: SheetChanged, rows: list[Change]) -> None:
-        record, wall = effect.record, self._clock.wall()
+        row = self._sheet_row(run, effect.num, effect.record)
+        run.remember(effect.num, row.status, row.attempts)
+        rows.append(row)
+        self._publish(narrate.sheet_event(run, effect, row.at, row.not_before), run, rows)
+
+    def _sheet_row(self, run: ActiveRun, num: int, record: SheetRecord) -> changes.SheetSaved:
+        wall = self._clock.wall()
         until = None
         if record.not_before is not None:
             until = wall + record.not_before - self._clock.now()
-        run.remember(effect.num, record.status, record.attempt)
-        rows.append(
-            changes.SheetSaved(
-                run.run_id,
-                effect.num,
-                record.status,
-                at=wall,
-                reason=record.reason,
-                attempts=record.attempt,
-                retries_used=record.retries_used,
-                completions_used=record.completions_used,
-                lost_in_row=record.lost_in_row,
-                blocked=record.blocked,
-                mode=record.mode,
-                not_before=until,
-            )
+        return changes.SheetSaved(
+            run.run_id,
+            num,
+            record.status,
+            at=wall,
+            reason=record.reason,
+            attempts=record.attempt,
+            retries_used=record.retries_used,
+            completions_used=record.completions_used,
+            lost_in_row=record.lost_in_row,
+            blocked=record.blocked,
+            mode=record.mode,
+            not_before=until,
         )
-        self._publish(narrate.sheet_event(run, effect, wall, until), run, rows)
 
     def _run_changed(self, run: ActiveRun, effect: RunChanged, rows: list[Change]) -> None:
         before, run.status, run.reason = run.status, effect.status, effect.reason
@@ -217,7 +232,8 @@ class Engine:
     def _launch(self, run: ActiveRun, effect: Launch) -> None:
         record = self._baton.record(run.run_id, effect.num)
         untried = not (record.retries_used or record.completions_used or record.lost_in_row)
-        attempt = Playing(run, effect.num, effect.attempt, effect.mode, new_token(), untried)
+        token = self._intents.token_of(effect)
+        attempt = Playing(run, effect.num, effect.attempt, effect.mode, token, untried)
         self._play(attempt, self.musician.play)
 
     def _kill(self, effect: Kill) -> None:
@@ -305,24 +321,24 @@ class Engine:
         run.ending = None
         self._journal.add(rows, sync=Sync.LAZY)
 
-    async def intend(self, attempt: Playing, argv_digest: str, prompt_hash: str) -> None:
-        """Commit the intent to start an attempt (`AttemptLog`)."""
-        sheet = attempt.run.plan.sheets[attempt.num - 1]
+    async def intend(self, attempt: Playing) -> None:
+        """The intent to start the attempt is in the store when this returns (`AttemptLog`)."""
         attempt.intended = True
-        row = changes.AttemptIntended(
-            attempt.run.run_id,
-            attempt.num,
-            attempt.number,
+        await self._intents.committed(attempt.run.run_id, attempt.num, attempt.number)
+
+    def _intent(self, launch: Launch, token: str) -> changes.AttemptIntended:
+        sheet = self._runs[launch.run_id].plan.sheets[launch.num - 1]
+        return changes.AttemptIntended(
+            launch.run_id,
+            launch.num,
+            launch.attempt,
             at=self._clock.wall(),
-            token=attempt.token,
+            token=token,
             boot_id=self._boot_id,
             instrument=sheet.instrument,
             model=sheet.model,
-            mode=attempt.mode,
-            argv_digest=argv_digest,
-            prompt_hash=prompt_hash,
+            mode=launch.mode,
         )
-        await self._journal.commit([row], sync=Sync.WRITE)
 
     def started(self, attempt: Playing) -> None:
         """An attempt's process exists (`AttemptLog`)."""
@@ -334,6 +350,8 @@ class Engine:
             attempt.number,
             at=attempt.started_at,
             deadline=attempt.deadline,
+            argv_digest=attempt.argv_digest,
+            prompt_hash=attempt.prompt_hash,
         )
         message = messages.AttemptStarted(run.run_id, attempt.num, attempt.number, attempt.deadline)
         self._journal.add([row, *self.tell(message)], sync=Sync.WRITE)
@@ -384,13 +402,17 @@ class Engine:
         await self.musician.close()
 
     def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         wake = self._baton.next_wake()
-        if wake is not None:
-            delay = min(max(0.0, wake - self._clock.now()), _LONGEST_SLEEP)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._wake)
+        if wake is None:
+            return  # a timer that is set still finds nothing to do, once
+        due = min(max(wake, self._clock.now()), self._clock.now() + _LONGEST_SLEEP)
+        if self._timer is not None:
+            if self._timer_due <= due:
+                return  # it fires first and sets itself anew: cheaper than moving it each time
+            self._timer.cancel()
+        self._timer_due = due
+        delay = due - self._clock.now()
+        self._timer = asyncio.get_running_loop().call_later(delay, self._wake)
 
     def _wake(self) -> None:
         self._timer = None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections import deque
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from marianne_core.model.clock import Clock
@@ -42,8 +42,8 @@ class _CutShort(Exception):
 class AttemptLog(Protocol):
     """What the musician tells the engine while an attempt goes on."""
 
-    async def intend(self, attempt: Playing, argv_digest: str, prompt_hash: str) -> None:
-        """Commit the attempt's row; nothing is spawned before this returns."""
+    async def intend(self, attempt: Playing) -> None:
+        """See to it that the attempt's row is committed; nothing is spawned before this returns."""
         ...
 
     def started(self, attempt: Playing) -> None:
@@ -53,13 +53,6 @@ class AttemptLog(Protocol):
     def note(self, attempt: Playing, event: str, **data: object) -> None:
         """Something a person may want to know, for the event journal."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    spec: LaunchSpec
-    argv_digest: str
-    prompt_hash: str
 
 
 class Musician:
@@ -109,12 +102,12 @@ class Musician:
             return Outcome(Ended.FAILED, code="E304", reason=str(error), retriable=False)
         except OSError as error:
             return Outcome(Ended.FAILED, code="E603", reason=f"cannot prepare the attempt: {error}")
-        await self._log.intend(attempt, prepared.argv_digest, prepared.prompt_hash)
+        await self._log.intend(attempt)
         await self._spawn_turn()
         if attempt.ended_as is not None:
             return _as_ordered(attempt)
         try:
-            shim = self._launcher.launch(prepared.spec)
+            shim = self._launcher.launch(prepared)
         except LaunchError as error:
             return _not_launched(error)
         attempt.pid = shim.pid
@@ -195,7 +188,7 @@ class Musician:
             self._log.note(attempt, "sheet.warning", reason=warning)
         return reason
 
-    def _prepare(self, attempt: Playing) -> _Prepared:
+    def _prepare(self, attempt: Playing) -> LaunchSpec:
         run, plan = attempt.run, attempt.run.plan
         sheet = plan.sheets[attempt.num - 1]
         profile = self._ensemble.profile(sheet.instrument)
@@ -210,7 +203,8 @@ class Musician:
         )
         for warning in prompt.warnings:
             self._log.note(attempt, "sheet.warning", reason=warning)
-        plan.workspace.mkdir(exist_ok=True)
+        if not os.path.isdir(plan.workspace):
+            plan.workspace.mkdir(exist_ok=True)
         invocation = build_invocation(
             profile,
             prompt.text,
@@ -219,12 +213,14 @@ class Musician:
             timeout=sheet.timeout,
             model=sheet.model,
             config=sheet.config,
-            base=plan.path.parent,
+            base=plan.base,
         )
-        program = resolve_program(invocation.argv[0], invocation.env.get("PATH"), plan.path.parent)
+        program = resolve_program(invocation.argv[0], invocation.env.get("PATH"), plan.base)
         argv = (str(program), *invocation.argv[1:])
         attempt.baseline = take_baseline(rules_for(plan, sheet.num))
-        spec = LaunchSpec(
+        attempt.argv_digest = _digest("\0".join(argv))
+        attempt.prompt_hash = _digest(prompt.text)
+        return LaunchSpec(
             token=attempt.token,
             argv=argv,
             cwd=invocation.cwd,
@@ -232,7 +228,6 @@ class Musician:
             stdin=invocation.stdin,
             files=attempt.files,
         )
-        return _Prepared(spec, _digest("\0".join(argv)), _digest(prompt.text))
 
     async def _validated(self, attempt: Playing, outcome: Outcome) -> Outcome:
         run = attempt.run

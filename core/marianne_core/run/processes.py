@@ -344,13 +344,11 @@ def adopted_children(known: set[int]) -> list[int]:
 
 
 def _child_pids() -> set[int]:
+    """Children of this process. Orphans are handed to its first thread, which spawns ours too."""
     if has_proc():
         with contextlib.suppress(OSError):
-            return {
-                int(pid)
-                for task in os.listdir("/proc/self/task")
-                for pid in _read_file(f"/proc/self/task/{task}/children").split()
-            }
+            pid = os.getpid()
+            return {int(child) for child in _read_file(f"/proc/self/task/{pid}/children").split()}
     return {proc.pid for proc in Scan().children.get(os.getpid(), [])}
 
 

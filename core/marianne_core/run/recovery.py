@@ -91,6 +91,13 @@ class OtherBoot:
 Finding = Exited | Adopt | HeldByStranger | NeverRan | MustEnd | Lost | OtherBoot
 
 
+def never_ran(finding: Finding) -> bool:
+    """Nothing of the attempt was ever started, as far as anybody can know."""
+    return isinstance(finding, NeverRan) or (
+        isinstance(finding, OtherBoot) and not finding.started and finding.exit_status is None
+    )
+
+
 class World:
     """This boot and its processes, looked at once for any number of attempts, when first needed."""
 

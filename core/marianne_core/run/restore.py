@@ -7,7 +7,7 @@ is looked at by the recovery table (design, section 4), and goes on where it sta
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,7 @@ from marianne_core.run.recovery import (
     Exited,
     Finding,
     HeldByStranger,
-    Lost,
     MustEnd,
-    NeverRan,
     OtherBoot,
     examine_all,
 )
@@ -52,10 +50,31 @@ class RestoredRun:
 
     run: ActiveRun
     row: RunRow
-    records: Mapping[int, SheetRecord]
+    records: dict[int, SheetRecord]
     options: Mapping[str, object]
     open_attempts: tuple[AttemptRow, ...]
     """At most one a sheet: attempts whose end nobody has written down."""
+    corrected: set[int]
+    """Sheets that the store shows in progress, and that are not."""
+
+    def started(self, row: AttemptRow) -> None:
+        """An open attempt was started, perhaps after the last that the store says of its sheet."""
+        record = self.records[row.num]
+        if record.status is not SheetStatus.IN_PROGRESS:
+            self.corrected.add(row.num)
+            self.records[row.num] = replace(record, status=SheetStatus.IN_PROGRESS, not_before=None)
+
+    def never_ran(self, row: AttemptRow) -> None:
+        """An open attempt was never started: its sheet is as it was before, nothing counted."""
+        record = self.records[row.num]
+        status = record.status
+        if status is SheetStatus.IN_PROGRESS:
+            status = SheetStatus.PENDING
+            self.corrected.add(row.num)
+        self.records[row.num] = replace(
+            record, status=status, attempt=row.attempt - 1, alive=False, reason=""
+        )
+        self.run.remember(row.num, status, row.attempt - 1)
 
 
 def restore_run(
@@ -88,11 +107,14 @@ def restore_run(
     )
     last_open = {attempt.num: attempt for attempt in open_attempts}
     records = {}
+    corrected = set()
     for sheet in sheets:
         record = _record(sheet, last_open.get(sheet.num), clock)
         if record is not None:
             records[sheet.num] = record
             run.remember(sheet.num, record.status, record.attempt)
+            if sheet.status is SheetStatus.IN_PROGRESS and not record.alive:
+                corrected.add(sheet.num)
     if score.config.sheet.skip_when:
         for attempt in reader.attempts(row.run_id):
             rate = 0.0 if attempt.pass_rate is None else attempt.pass_rate
@@ -101,7 +123,7 @@ def restore_run(
         if record.mode is AttemptMode.COMPLETION and not record.status.terminal:
             run.reports[num] = _last_report(reader, row.run_id, num, record)
     alive = tuple(a for num, a in last_open.items() if records[num].alive)
-    return RestoredRun(run, row, records, submission.options, alive)
+    return RestoredRun(run, row, records, submission.options, alive, corrected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +175,7 @@ def _record(sheet: SheetRow, attempt: AttemptRow | None, clock: Clock) -> SheetR
         return None
     alive = attempt is not None and not sheet.status.terminal
     status = sheet.status
-    if alive:
-        status = SheetStatus.IN_PROGRESS
-    elif status is SheetStatus.IN_PROGRESS:
+    if status is SheetStatus.IN_PROGRESS and not alive:
         # Launched, but its intent was never committed: nothing was started.
         status = SheetStatus.PENDING
     not_before = None
@@ -197,7 +217,7 @@ def examine_attempts(restored: Iterable[RestoredRun]) -> dict[str, Finding]:
 def take_up(
     restored: RestoredRun, row: AttemptRow, finding: Finding, musician: Musician
 ) -> tuple[Playing, Part]:
-    """An open attempt with what is left to do of it, by what was found."""
+    """An open attempt that was started, with what is left to do of it by what was found."""
     attempt = Playing(restored.run, row.num, row.attempt, row.mode, row.token, first_try=False)
     attempt.intended = True
     attempt.started_at = row.started_at or row.intended_at
@@ -214,17 +234,11 @@ def take_up(
             return attempt, musician.adopt
         case HeldByStranger():
             return attempt, musician.adopt
-        case NeverRan() | OtherBoot(started=False):
-            return attempt, _never_ran
         case MustEnd(pid, _):
             attempt.pid = pid
             return attempt, partial(_end_then_lost, musician=musician)
-        case Lost() | OtherBoot():
+        case _:
             return attempt, _lost
-
-
-async def _never_ran(attempt: Playing) -> Outcome:
-    return Outcome(Ended.NEVER_RAN, reason="the conductor ended before it was started")
 
 
 async def _lost(attempt: Playing) -> Outcome:

@@ -22,7 +22,7 @@ from marianne_core.remember.rows import RunRow
 from marianne_core.run import restore
 from marianne_core.run.active import ActiveRun
 from marianne_core.run.engine import Engine
-from marianne_core.run.recovery import Finding
+from marianne_core.run.recovery import Finding, never_ran
 from marianne_core.run.submission import policy_of, tasks_of
 
 _log = logging.getLogger(__name__)
@@ -85,6 +85,13 @@ class Revival:
     def _bring_back(self, restored: restore.RestoredRun, findings: Mapping[str, Finding]) -> None:
         """Put a stored run into the engine, and go on with its open attempts."""
         run, row = restored.run, restored.row
+        open_attempts = []
+        for attempt_row in restored.open_attempts:
+            if never_ran(findings[attempt_row.token]):
+                restored.never_ran(attempt_row)
+            else:
+                restored.started(attempt_row)
+                open_attempts.append(attempt_row)
         start = restored.options.get("start_sheet")
         message = messages.RunAdded(
             run.run_id,
@@ -98,7 +105,9 @@ class Revival:
             ended=row.status if row.status.terminal else None,
         )
         self._engine.add(run, message)
-        for attempt_row in restored.open_attempts:
+        for num in restored.corrected:
+            self._engine.correct(run, num, restored.records[num])
+        for attempt_row in open_attempts:
             finding = findings[attempt_row.token]
             attempt, part = restore.take_up(restored, attempt_row, finding, self._engine.musician)
             self._engine.take_up(attempt, part, finding)

@@ -1,0 +1,91 @@
+"""Intents: an attempt's row is committed before anything of it is spawned, many rows at a time.
+
+A commit takes longer than a decision, so the intents of the sheets that are likely next are written
+ahead, in one transaction, while others still run. An intent that is never used costs nothing: its
+attempt was never started, and recovery says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from marianne_core.decide.messages import Launch
+from marianne_core.model.errors import StateError
+from marianne_core.remember.changes import AttemptIntended, Sync
+from marianne_core.remember.journal import Journal
+from marianne_core.run.attempt_files import new_token
+
+Key = tuple[int, int, int]
+"""run id, sheet, attempt."""
+
+_AHEAD = 16
+"""Intents in one commit."""
+_FEW = 6
+"""With fewer left, the next ones are written."""
+
+
+class Intents:
+    """Tokens of attempts whose intents are committed, or about to be."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        likely: Callable[[int], Sequence[Launch]],
+        row: Callable[[Launch, str], AttemptIntended],
+    ) -> None:
+        """`likely` guesses the next launches; `row` makes the row of a launch with its token."""
+        self._journal = journal
+        self._likely = likely
+        self._row = row
+        self._tokens: dict[Key, str] = {}
+        self._commits: dict[Key, asyncio.Task[None]] = {}
+        """Commits that are under way, by what they contain."""
+
+    def token_of(self, launch: Launch) -> str:
+        """The token of an attempt that starts now; `committed` says when it may."""
+        key = (launch.run_id, launch.num, launch.attempt)
+        if key not in self._tokens:
+            self._write([launch])
+        elif len(self._tokens) - len(self._commits) < _FEW and not self._commits:
+            self._write([])
+        return self._tokens[key]
+
+    async def committed(self, run_id: int, num: int, attempt: int) -> None:
+        """Returns when the attempt's intent is in the store. Raises StateError when it cannot be."""
+        key = (run_id, num, attempt)
+        if (commit := self._commits.get(key)) is not None:
+            await asyncio.shield(commit)
+        self._tokens.pop(key, None)
+
+    def forget(self, run_id: int) -> None:
+        """The run is over: intents that were not used are not needed any more."""
+        for key in [key for key in self._tokens if key[0] == run_id and key not in self._commits]:
+            del self._tokens[key]
+
+    def _write(self, wanted: list[Launch]) -> None:
+        """Commit the intents of the wanted launches and of likely ones."""
+        launches = {(each.run_id, each.num, each.attempt): each for each in wanted}
+        for each in self._likely(_AHEAD):
+            key = (each.run_id, each.num, each.attempt)
+            if key not in self._tokens:
+                launches.setdefault(key, each)
+        if not launches:
+            return
+        rows = []
+        for key, launch in launches.items():
+            self._tokens[key] = new_token()
+            rows.append(self._row(launch, self._tokens[key]))
+        commit = asyncio.create_task(self._commit(list(launches), rows), name="mzt-intents")
+        self._commits.update(dict.fromkeys(launches, commit))
+
+    async def _commit(self, keys: list[Key], rows: list[AttemptIntended]) -> None:
+        try:
+            await self._journal.commit(rows, sync=Sync.WRITE)
+        except StateError:
+            for key in keys:
+                self._tokens.pop(key, None)
+            raise
+        finally:
+            for key in keys:
+                del self._commits[key]

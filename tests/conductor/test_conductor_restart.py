@@ -1,0 +1,336 @@
+"""The conductor is killed, or leaves, and another one goes on: nothing lost, nothing twice.
+
+Every test here runs with the ways in which the conductor waits for its sheets: with pidfds, and
+with the fallback for systems without them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from marianne_core.model.errors import StateError
+from tests.conductor.house import MARK, House, Playing, settled, submit, until
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parent.parent
+
+_HELD = """
+    echo {{ sheet_num }} >> order
+    until [ -e go ]; do sleep 0.02; done
+    echo {{ sheet_num }} >> ended
+    """
+
+
+@pytest.fixture(params=["pidfd", "lock"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """How the conductor learns of the end of a sheet."""
+    if request.param == "lock":
+        monkeypatch.setenv("MARIANNE_NO_PIDFD", "1")
+    return request.param  # type: ignore[no-any-return]
+
+
+class Host:
+    """A conductor in a process of its own: `with Host(house, score) as host`. Killed at the end."""
+
+    def __init__(self, house: House, score: Path | None = None) -> None:
+        argv = [sys.executable, str(_HERE / "host_program.py"), str(house.home.root)]
+        if score is not None:
+            argv.append(str(score))
+        env = {**os.environ, "HOME": str(house.root), MARK: house.mark}
+        env["PYTHONPATH"] = os.pathsep.join([str(_ROOT / "core"), str(_ROOT)])
+        self._process = subprocess.Popen(
+            argv,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Self:
+        assert self._answer() == "ready"
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+    def kill(self) -> None:
+        """SIGKILL, as an out-of-memory killer does it."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def begin(self, line: str) -> None:
+        """Give a command, and do not wait for its answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def order(self, line: str) -> str:
+        """Give a command; returns its answer."""
+        self.begin(line)
+        return self._answer()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+
+async def _lines(house: House, name: str, count: int) -> None:
+    await until(lambda: len(house.lines(name)) == count, f"{name} has {count} lines")
+
+
+async def _ended(house: House, job: str = "song") -> str:
+    """Let a new conductor take the job up; its status when nothing is active any more."""
+    async with house.conductor() as conductor:
+        await settled(conductor)
+    return str(house.row(job).status)
+
+
+async def test_a_running_sheet_is_taken_over(house: House, way: str) -> None:
+    score = house.score("", sheets=2, script=_HELD)
+    with Host(house, score):
+        await house.appears("order")
+    assert house.processes() != {}
+    async with house.conductor() as conductor:
+        run = await house.run(conductor)
+        assert run.status == "running"
+        assert run.sheet(1)["status"] == "in_progress"
+        house.put("go")
+        await settled(conductor)
+        run = await house.run(conductor)
+    assert run.status == "completed"
+    assert run.tries == [1, 1]
+    assert house.lines("order") == ["1", "2"]
+    recovered = [event for event in house.journal() if event.kind == "sheet.recovered"]
+    assert [event.sheet for event in recovered] == [1]
+    assert recovered[0].data["reason"]
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, "completed"), (3, "failed")])
+async def test_a_sheet_that_ended_while_nobody_was_there_counts(
+    house: House, way: str, code: int, status: str
+) -> None:
+    score = house.score(
+        "validations: [{type: file_exists, path: ended}]", script=_HELD + f"exit {code}"
+    )
+    with Host(house, score):
+        await house.appears("order")
+    house.put("go")
+    await until(lambda: not house.processes(), "the sheet ends")
+    assert await _ended(house) == status
+    assert house.lines("order") == ["1"]
+    attempt = house.attempts(1)[0]
+    assert (attempt.attempt, attempt.exit_code) == (1, code)
+
+
+async def test_a_killed_shim_is_lost_and_its_sheet_runs_again_for_nothing(
+    house: House, way: str
+) -> None:
+    """Neither the retries nor the next conductor pay for it, and the orphan does not run beside."""
+    score = house.score("", script="echo {{ sheet_num }} >> order; echo $$ >> pids; sleep 60")
+    with Host(house, score):
+        await house.appears("pids")
+    shims = [pid for pid, command in house.processes().items() if " mzt-" in command]
+    assert len(shims) == 1
+    os.kill(shims[0], signal.SIGKILL)
+    orphan = int(house.lines("pids")[0])
+    assert orphan in house.processes()
+    async with house.conductor() as conductor:
+        await until(lambda: len(house.lines("pids")) == 2, "the sheet runs again")
+        assert orphan not in house.processes()
+        assert (await house.run(conductor)).status == "running"
+        await conductor.cancel("song")
+    assert [row.ended for row in house.attempts(1)] == ["lost", "cancelled"]
+
+
+async def test_a_sheet_that_is_lost_three_times_is_parked_with_the_reason(
+    house: House, way: str
+) -> None:
+    score = house.score("", script="echo $$ >> pids; sleep 60")
+    for number in (1, 2, 3):
+        with Host(house, score if number == 1 else None):
+            await _lines(house, "pids", number)
+        for pid in house.processes():
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: not house.processes(), "they are gone")
+    async with house.conductor() as conductor:
+        await settled(conductor)
+        run = await house.run(conductor)
+    assert len(house.lines("pids")) == 3
+    assert [row.ended for row in house.attempts(1)] == ["lost"] * 3
+    assert run.sheet(1)["status"] in ("failed", "fermata")
+    assert "lost" in run.sheet(1)["reason"] or "three times" in run.sheet(1)["reason"]
+
+
+async def test_a_paused_job_stays_paused(house: House, way: str) -> None:
+    score = house.score("", sheets=2, script=_HELD)
+    with Host(house, score) as host:
+        await house.appears("order")
+        assert host.order("pause song") == "pausing"
+    async with house.conductor() as conductor:
+        house.put("go")
+        await settled(conductor)
+        run = await house.run(conductor)
+        assert run.status == "paused"
+        assert run.statuses == ["completed", "pending"]
+        assert "a person" in run.reason
+    async with house.conductor() as conductor:  # and over one more restart
+        await settled(conductor)
+        assert (await house.run(conductor)).status == "paused"
+        await conductor.resume("song")
+        await settled(conductor)
+        assert (await house.run(conductor)).status == "completed"
+    assert house.lines("order") == ["1", "2"]
+
+
+async def test_a_resumed_job_is_not_paused_again(house: House, way: str) -> None:
+    score = house.score("", sheets=2, script=_HELD)
+    with Host(house, score) as host:
+        await house.appears("order")
+        host.order("pause song")
+        assert host.order("resume song") == "running"
+    house.put("go")
+    assert await _ended(house) == "completed"
+
+
+async def test_a_cancel_is_finished_by_the_next_conductor(house: House, way: str) -> None:
+    """Killed right after the cancel was ordered, maybe before the processes were gone."""
+    score = house.score("", sheets=2, script="trap '' TERM; touch up; sleep 60; sleep 61")
+    with Host(house, score) as host:
+        await house.appears("up")
+        host.begin("cancel song")
+        await until(lambda: house.row().status in ("cancelling", "cancelled"), "it is written down")
+    assert await _ended(house) == "cancelled"
+    assert house.processes() == {}
+
+
+async def test_a_cancel_after_a_restart_ends_the_tree(house: House, way: str) -> None:
+    score = house.score("", script="trap '' TERM; (setsid sleep 98 &); touch up; sleep 60; sleep 61")
+    with Host(house, score):
+        await house.appears("up")
+    async with house.conductor() as conductor:
+        assert (await conductor.cancel("song")).status == "cancelled"
+        assert house.processes() == {}
+
+
+async def test_a_finished_job_is_left_alone(house: House, way: str) -> None:
+    score = house.score("", sheets=2, script="echo {{ sheet_num }} >> order")
+    with Host(house, score) as host:
+        assert host.order("idle") == "idle"
+    before = house.journal()
+    assert await _ended(house) == "completed"
+    assert house.lines("order") == ["1", "2"]
+    assert house.journal() == before
+
+
+async def test_an_acknowledged_job_is_not_lost(house: House, way: str) -> None:
+    """Killed as soon as the submission was answered."""
+    score = house.score("", sheets=3, script="echo {{ sheet_num }} >> order")
+    with Host(house, score) as host:
+        host.kill()
+    assert await _ended(house) == "completed"
+    assert house.lines("order") == ["1", "2", "3"]
+
+
+async def test_a_killed_conductor_is_followed_while_sheets_wait_for_a_retry(
+    house: House, way: str
+) -> None:
+    score = house.score(
+        "retry: {max_retries: 1, base_delay_seconds: 0.5, jitter: false}",
+        script="echo try >> tries; [ $(wc -l < tries) = 2 ]",
+    )
+    with Host(house, score):
+        await until(lambda: "sheet.retrying" in house.kinds(1), "the retry is scheduled")
+    assert await _ended(house) == "completed"
+    first, second = house.attempts(1)
+    assert second.intended_at - (first.finished_at or 0) >= 0.45
+
+
+async def test_blocked_sheets_stay_blocked(house: House, way: str) -> None:
+    score = house.score(
+        "sheet: {size: 1, total_items: 3, dependencies: {2: [1]}}\n"
+        "parallel: {enabled: true, max_concurrent: 2, fail_fast: false}",
+        script="{% if sheet_num == 1 %}exit 1{% else %}" + _HELD.strip() + "{% endif %}",
+    )
+    with Host(house, score):
+        await until(lambda: "sheet.skipped" in house.kinds(2), "sheet 2 is blocked")
+        await house.appears("order")
+    house.put("go")
+    async with house.conductor() as conductor:
+        await settled(conductor)
+        run = await house.run(conductor)
+    assert run.statuses == ["failed", "skipped", "completed"]
+    assert "blocked by sheet 1" in run.sheet(2)["reason"]
+
+
+async def test_leaving_in_an_orderly_way_is_quick_and_leaves_the_sheets(
+    house: House, way: str
+) -> None:
+    score = house.score("", script=_HELD)
+    async with Playing(house, score) as song:
+        await house.appears("order")
+        running = house.processes()
+        before = asyncio.get_running_loop().time()
+        await song.conductor.__aexit__(None, None, None)
+        assert asyncio.get_running_loop().time() - before < 1.5
+        assert set(running) <= set(house.processes())
+    house.put("go")
+    assert await _ended(house) == "completed"
+    assert house.lines("order") == ["1"]
+
+
+async def test_several_jobs_are_taken_up(house: House, way: str) -> None:
+    names = ["one", "two", "three"]
+    scores = [house.score("", sheets=2, script=_HELD, name=name) for name in names]
+    async with house.conductor() as conductor:
+        for score in scores:
+            await submit(conductor, score)
+        await until(lambda: len(house.lines("order")) == 3, "all run")
+    house.put("go")
+    assert await _ended(house, "one") == "completed"
+    assert {str(house.row(name).status) for name in names} == {"completed"}
+    assert len(house.lines("order")) == 6
+
+
+async def test_two_conductors_on_one_home_name_each_other(house: House) -> None:
+    score = house.score("", script=_HELD)
+    with Host(house, score) as host:
+        await house.appears("order")
+        with pytest.raises(StateError, match=str(host.pid)):
+            await house.conductor().__aenter__()
+        house.put("go")
+        assert host.order("idle") == "idle"
+        assert house.row().status == "completed"
+    async with house.conductor() as conductor:
+        with pytest.raises(StateError, match=str(os.getpid())):
+            await house.conductor().__aenter__()
+        assert (await house.run(conductor)).status == "completed"
+
+
+async def test_a_conductor_that_could_not_start_leaves_the_lock_to_others(house: House) -> None:
+    house.home.prepare()
+    house.home.database.write_bytes(b"this is not a database of ours, but it is long enough" * 40)
+    with pytest.raises(StateError):
+        await house.conductor().__aenter__()
+    assert house.home.database.read_bytes().startswith(b"this is not")  # untouched
+    house.home.database.unlink()
+    assert (await house.play(house.score("", script="true"))).status == "completed"

@@ -1,0 +1,143 @@
+"""Sheets and jobs that take too long: ended with all their processes, and said so."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tests.conductor.house import House, Playing, settled
+
+_FAMILY = """
+    trap '' TERM
+    (trap '' TERM; sleep 98) &
+    setsid sleep 97 &
+    (setsid bash -c "trap '' TERM; sleep 96 & sleep 95" &)
+    touch family
+    sleep 99
+    """
+
+
+async def test_a_sheet_over_its_time_is_ended_with_its_whole_tree(house: House) -> None:
+    score = house.score("instrument_config: {timeout_seconds: 0.6}", script=_FAMILY)
+    async with Playing(house, score) as song:
+        await house.appears("family")
+        assert len(house.processes()) >= 5
+        run = await song.end()
+    assert house.processes() == {}
+    assert run.status == "failed"
+    assert run.statuses == ["failed"]
+    attempt = house.attempts(1)[0]
+    assert (attempt.ended, attempt.code) == ("timeout", "E001")
+    assert "0.6" in run.sheet(1)["reason"]
+    assert (attempt.finished_at or 0) - (attempt.started_at or 0) < 5
+
+
+async def test_a_sheet_in_time_is_left_alone(house: House) -> None:
+    score = house.score("instrument_config: {timeout_seconds: 20}", script="sleep 0.2")
+    assert (await house.play(score)).status == "completed"
+
+
+async def test_a_timeout_can_be_tried_again(house: House) -> None:
+    score = house.score(
+        """
+        instrument_config: {timeout_seconds: 0.5}
+        retry: {max_retries: 1, base_delay_seconds: 0.02}
+        """,
+        script="mkdir once && sleep 99 || true",
+    )
+    run = await house.play(score)
+    assert run.status == "completed"
+    assert [row.code for row in house.attempts(1)] == ["E001", None]
+
+
+async def test_single_sheets_have_timeouts_of_their_own(house: House) -> None:
+    score = house.score(
+        """
+        instrument_config: {timeout_seconds: 60, timeout_overrides: {2: 0.5}}
+        sheet:
+          size: 1
+          total_items: 1
+          fan_out: {1: 3}
+          per_sheet_instrument_config: {3: {timeout_seconds: 0.4}}
+        parallel: {enabled: true, max_concurrent: 3, fail_fast: false}
+        """,
+        script="[ {{ sheet_num }} = 1 ] || sleep 99",
+    )
+    run = await house.play(score)
+    assert run.statuses == ["completed", "failed", "failed"]
+    assert [house.attempts(num)[0].code for num in (2, 3)] == ["E001", "E001"]
+    assert house.processes() == {}
+
+
+async def test_a_timeout_holds_over_a_restart(house: House) -> None:
+    """The time counts from the start of the sheet, whoever watches it."""
+    score = house.score("instrument_config: {timeout_seconds: 1.2}", script="touch runs; sleep 99")
+    async with Playing(house, score):
+        await house.appears("runs")
+    async with house.conductor() as conductor:
+        await settled(conductor)
+    attempt = house.attempts(1)[0]
+    assert attempt.code == "E001"
+    assert 1.1 < (attempt.finished_at or 0) - (attempt.started_at or 0) < 4
+    assert house.processes() == {}
+
+
+async def test_a_sheet_whose_time_ran_out_while_nobody_watched_is_ended_at_once(
+    house: House,
+) -> None:
+    score = house.score("instrument_config: {timeout_seconds: 0.5}", script="touch runs; sleep 99")
+    async with Playing(house, score):
+        await house.appears("runs")
+    started = house.attempts(1)[0].started_at or 0
+    while time.time() < started + 0.6:
+        time.sleep(0.05)
+    async with house.conductor() as conductor:
+        await settled(conductor)
+    assert house.attempts(1)[0].code == "E001"
+    assert len(house.attempts(1)) == 1
+
+
+async def test_validations_do_not_count_against_the_sheet(house: House) -> None:
+    score = house.score(
+        """
+        instrument_config: {timeout_seconds: 0.5}
+        validations: [{type: command_succeeds, command: sleep 0.8}]
+        """,
+        script="true",
+    )
+    assert (await house.play(score)).status == "completed"
+
+
+async def test_a_job_over_its_time_is_ended_and_fails(house: House) -> None:
+    score = house.score("", sheets=3, script="touch runs; sleep 99")
+    async with house.conductor(job_timeout=0.8) as conductor:
+        run = await house.play(score, conductor=conductor)
+    assert run.status == "failed"
+    assert "0.8" in run.reason or "timeout" in run.reason or "longer" in run.reason
+    assert all(status in ("failed", "cancelled", "skipped") for status in run.statuses)
+    assert all(sheet["reason"] for sheet in run.picture["sheets"])
+    assert house.processes() == {}
+
+
+async def test_the_time_of_a_job_goes_on_over_a_restart(house: House) -> None:
+    score = house.score("", script="touch runs; sleep 99")
+    async with Playing(house, score, job_timeout=1.5):
+        await house.appears("runs")
+    async with house.conductor(job_timeout=1.5) as conductor:
+        await settled(conductor)
+    row = house.row()
+    assert row.status == "failed"
+    assert (row.finished_at or 0) - (row.started_at or 0) < 5
+
+
+async def test_a_paused_job_does_not_use_up_its_time(house: House) -> None:
+    score = house.score("", sheets=2, script="touch runs; until [ -e go ]; do sleep 0.02; done")
+    async with Playing(house, score, job_timeout=1.0) as song:
+        await house.appears("runs")
+        await song.conductor.pause("song")
+        house.put("go")
+        await song.events.until("job.paused")
+        await asyncio.sleep(1.2)  # longer than the job may take
+        await song.conductor.resume("song")
+        run = await song.end()
+    assert run.status == "completed"

@@ -1,0 +1,101 @@
+"""What an instrument is: its names, its models, and whether it can be played."""
+
+from __future__ import annotations
+
+from tests.effects.drama import killed_at, perform
+from tests.effects.probe import See, effect
+from tests.effects.score_surroundings import shown
+from tests.effects.seams import launch, mzt
+from tests.effects.world import ABSENT, World
+
+THREE_FREE = {
+    "sheet": {"total_items": 4, "dependencies": {4: [1, 2, 3]}},
+    "parallel": {"enabled": True},
+    "instrument_config": {"model": "big"},
+}
+MODEL = {
+    "name": "big",
+    "context_window": 1000,
+    "cost_per_1k_input": 1,
+    "cost_per_1k_output": 1,
+    "max_concurrent": 1,
+}
+HTTP = {"base_url": "http://localhost", "schema_family": "openai"}
+
+
+def _refused(world: World) -> bool:
+    return bool(world.refusal)
+
+
+def _at_once(world: World) -> int:
+    return perform(world).at_once
+
+
+def _state(world: World) -> tuple[bool, bool]:
+    """Whether a score is refused, and whether a person is told what is known."""
+    return _refused(world), "it hums" in mzt(world, "instruments", "check", "player")
+
+
+TOLD: See = shown("instruments", "check", "player", words="it hums")
+
+PROBES = [
+    effect("profile:name", ("player", False), ("fiddle", True), see=_refused),
+    effect(
+        "profile:display_name",
+        ("Player", False),
+        ("The great player", True),
+        see=shown("instruments", "list", words="The great player"),
+    ),
+    effect(
+        "profile:description",
+        (ABSENT, False),
+        ("It plays all day", True),
+        see=shown("instruments", "check", "player", words="It plays all day"),
+    ),
+    effect("profile:kind", ("cli", False), ("http", True), see=_refused, profile={"http": HTTP}),
+    effect(
+        "profile:models.0.name",
+        ("big", 1),
+        ("small", 3),
+        see=_at_once,
+        score=THREE_FREE,
+        profile={"models": [MODEL]},
+    ),
+    effect(
+        "profile:models.0.max_concurrent",
+        (1, 1),
+        (2, 2),
+        see=_at_once,
+        score=THREE_FREE,
+        profile={"models": [MODEL]},
+    ),
+    effect(
+        "profile:default_model",
+        (ABSENT, None),
+        ("big", "big"),
+        see=launch(lambda seen: seen.behind("--model")),
+        profile={"cli": {"command": {"model_flag": "--model"}}},
+    ),
+    effect("profile:default_timeout_seconds", (ABSENT, 1800.0), (90, 90.0), see=killed_at),
+    effect(
+        "profile:raw_prompt",
+        (False, False),
+        (True, True),
+        see=launch(lambda seen: seen.prompt == "play sheet 1"),
+    ),
+    effect(
+        "profile:execution_status",
+        ("ready", (False, False)),
+        ("warning", (False, True)),
+        ("unsupported", (True, True)),
+        see=_state,
+        profile={"execution_status_detail": "it hums"},
+    ),
+    effect(
+        "profile:execution_status_detail",
+        (ABSENT, False),
+        ("it hums", True),
+        see=TOLD,
+        profile={"execution_status": "unsupported"},
+    ),
+]
