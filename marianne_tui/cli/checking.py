@@ -42,9 +42,11 @@ def check(
     workspace: Path | None = None,
     variables: Mapping[str, Any] | None = None,
     thinking_method: str | None = None,
+    to_run: bool = False,
 ) -> Checked:
     """Read, check and plan a score; nothing is started or written.
 
+    With `to_run` an instrument that is known but cannot be played here is an error.
     Raises InputError when it cannot be read, ScoreError when it does not fit the schema.
     """
     score = load_score(path)
@@ -56,7 +58,7 @@ def check(
         variables=variables,
         thinking_method=thinking_method,
     )
-    problems = [*check_score(score, profiles), *found]
+    problems = [*check_score(score, profiles, workspace=workspace, to_run=to_run), *found]
     # A problem that both checks find is told once.
     problems = list(dict.fromkeys(problems))
     problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))

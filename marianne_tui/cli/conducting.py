@@ -17,6 +17,7 @@ from marianne_core.model.runs import JobRef
 from marianne_core.remember.home import Home
 from marianne_core.remember.lock import StateLock
 from marianne_core.remember.queries import open_reader
+from marianne_core.run.processes import become_subreaper
 from marianne_core.serve.client import Client
 from marianne_core.serve.host import CTRL_C_HELP, host
 from marianne_core.serve.socket_client import SocketClient
@@ -99,7 +100,8 @@ class _Hosting:
         """True once the conductor was open: an error from then on is not about the lock."""
 
     async def run(self) -> int:
-        conductor = Conductor(self._settings, self._home)
+        # This process is all a host's own, so orphans of sheets may become its children.
+        conductor = Conductor(self._settings, self._home, subreaper=become_subreaper())
         return await host(conductor, self._home, self._body, announce=self._view.say)
 
     async def _body(self, client: Client, _stop: Stop) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from marianne_core.model.events import Event
@@ -31,6 +31,8 @@ from marianne_tui.cli.style import ascii_only, colour_of, duration, glyph, word
 _FRAME_LINES = 5
 """Lines around the sheets: head, bar, counts, the message, and one for the prompt."""
 _TITLE_CELLS = 32
+_SHORTEST_TITLE = 8
+_INSTRUMENT_CELLS = 16
 
 
 def picture(
@@ -63,7 +65,7 @@ def picture(
     shown = chosen(sheets, max(1, height - _FRAME_LINES))
     parts: list[RenderableType] = [head, bar]
     if shown:
-        parts.append(_table(shown, titles, now, plain, width))
+        parts.extend(_rows(shown, titles, now, plain, width))
     if len(shown) < len(sheets):
         rest = Text(f"  {counts_words(sheets)}", style="dim", no_wrap=True, overflow="ellipsis")
         parts.append(rest)
@@ -83,37 +85,63 @@ def _ended(sheets: list[Sheet], status: Status) -> int:
     return sum(sheet["status"] in ended for sheet in sheets)
 
 
-def _table(
+def _rows(
     sheets: list[Sheet], titles: Mapping[int, str], now: float, plain: bool, width: int
-) -> Table:
-    table = Table.grid(padding=(0, 1), expand=False)
-    table.add_column(no_wrap=True, width=1)
-    table.add_column(no_wrap=True, justify="right")
-    table.add_column(no_wrap=True, overflow="ellipsis", max_width=_TITLE_CELLS)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, justify="right")
-    table.add_column(no_wrap=True)
-    if width >= 90:
-        table.add_column(no_wrap=True, overflow="ellipsis", max_width=20)
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    for sheet in sheets:
-        state = str(sheet["status"])
-        colour = colour_of(state)
-        attempts = int(sheet.get("attempts") or 0)
-        title = one_line(titles.get(int(sheet["num"])) or f"movement {sheet.get('movement')}")
-        row = [
-            Text(glyph(state, ascii_only=plain), style=colour),
-            Text(str(sheet["num"])),
-            Text(title),
-            Text(word(state), style=colour),
-            Text(duration(elapsed(sheet, now)), style="" if is_running(sheet) else "dim"),
-            Text(f"try {attempts}" if attempts > 1 else "", style="magenta"),
-        ]
-        if width >= 90:
-            row.append(Text(one_line(sheet.get("instrument") or ""), style="dim"))
-        row.append(Text(note(sheet), style=colour if state == "failed" else "dim"))
-        table.add_row(*row)
-    return table
+) -> list[Text]:
+    """One line a sheet. Short columns are never squeezed: title and note share what is left."""
+    cells = [_cells(sheet, titles, now, plain) for sheet in sheets]
+    names = [cell_len(row.title) for row in cells]
+    fixed = [max(cell_len(row.fixed[i][0]) for row in cells) for i in range(len(_RIGHT))]
+    room = width - sum(fixed) - len(fixed) - 1
+    title_room = min(max(names), _TITLE_CELLS, max(_SHORTEST_TITLE, room // 2))
+    lines = []
+    for row in cells:
+        line = Text(no_wrap=True, overflow="ellipsis")
+        for i, (text, style) in enumerate(row.fixed):
+            if i == _TITLE_AT:
+                line.append(set_cell_size(_cut(row.title, title_room), title_room) + " ")
+            blanks = " " * (fixed[i] - cell_len(text))
+            line.append(blanks + text if _RIGHT[i] else text + blanks, style=style)
+            line.append(" ")
+        line.append(row.note, style=row.note_style)
+        line.rstrip()
+        line.truncate(width, overflow="ellipsis")
+        lines.append(line)
+    return lines
+
+
+class _Cells(NamedTuple):
+    fixed: tuple[tuple[str, str], ...]
+    """Glyph, number, status, elapsed, tries, instrument: each with its style."""
+    title: str
+    note: str
+    note_style: str
+
+
+_RIGHT = (False, True, False, True, False, False)
+"""Which of the fixed columns are aligned to the right."""
+_TITLE_AT = 2
+"""The title stands before this fixed column."""
+
+
+def _cells(sheet: Sheet, titles: Mapping[int, str], now: float, plain: bool) -> _Cells:
+    state = str(sheet["status"])
+    colour = colour_of(state)
+    attempts = int(sheet.get("attempts") or 0)
+    fixed = (
+        (glyph(state, ascii_only=plain), colour),
+        (str(sheet["num"]), ""),
+        (word(state), colour),
+        (duration(elapsed(sheet, now)), "" if is_running(sheet) else "dim"),
+        (f"try {attempts}" if attempts > 1 else "", "magenta"),
+        (one_line(sheet.get("instrument") or "", _INSTRUMENT_CELLS), "dim"),
+    )
+    title = one_line(titles.get(int(sheet["num"])) or f"movement {sheet.get('movement')}")
+    return _Cells(fixed, title, note(sheet), colour if state == "failed" else "dim")
+
+
+def _cut(text: str, room: int) -> str:
+    return text if cell_len(text) <= room else set_cell_size(text, room - 1) + "…"
 
 
 class LiveView:

@@ -77,6 +77,26 @@ def test_validate_shows_all_problems_levels_preview_and_fields_without_effect(
     assert "  | hello 4 a b" in good.stdout
 
 
+def test_run_refuses_an_instrument_that_validate_only_warns_of(
+    mzt_here: Mzt, tmp_path: Path
+) -> None:
+    (tmp_path / "agent.yaml").write_text(
+        HEAD.replace("cli", "gemini-cli") + SHEET + "prompt: {template: hi}\n"
+    )
+    assert mzt_here("validate", "agent.yaml").returncode == 0
+    done = mzt_here("run", "agent.yaml", "-n")
+    assert done.returncode == 2
+    assert "gemini-cli" in done.stderr
+
+
+def test_another_workspace_replaces_a_bad_one(mzt_here: Mzt, tmp_path: Path) -> None:
+    (tmp_path / "score.yaml").write_text(
+        HEAD.replace("work\n", "no/such/folder\n") + SHEET + "prompt: {template: hi}\n"
+    )
+    assert mzt_here("run", "score.yaml", "-n").returncode == 2
+    assert mzt_here("run", "score.yaml", "-n", "-w", "work").returncode == 0
+
+
 def test_a_dry_run_shows_the_plan_and_starts_nothing(mzt_here: Mzt, tmp_path: Path) -> None:
     done = mzt_here("run", "-n", str(ROOT / "examples" / "hello.yaml"), "-w", "here", "-s", "2")
     assert done.returncode == 0
@@ -98,7 +118,7 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(mzt_here: Mzt, tmp_path: Pa
     ("options", "words"),
     [
         (["-s", "9"], "there is no sheet 9"),
-        (["-w", "gone/deep"], "does not exist"),
+        (["-w", "gone/deep"], "the workspace cannot be made"),
         (["--var", "x"], "KEY=VALUE"),
     ],
 )
@@ -108,7 +128,7 @@ def test_wrong_options_of_run_are_input_errors(
     done = mzt_here("run", str(ROOT / "examples" / "hello.yaml"), *options)
     assert done.returncode == 2
     assert words in done.stderr
-    assert len(done.stderr.splitlines()) <= 2
+    assert len(done.stderr.splitlines()) <= 3
 
 
 def test_init_writes_a_score_that_runs(mzt: Mzt, tmp_path: Path) -> None:

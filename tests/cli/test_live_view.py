@@ -91,6 +91,21 @@ def test_it_fits_the_terminal(width: int, height: int) -> None:
     assert max(map(len, lines)) <= width
 
 
+@pytest.mark.parametrize("width", [40, 80, 140])
+def test_a_long_reason_takes_no_room_from_numbers_and_states(width: int) -> None:
+    sheets = [
+        sheet(1, "completed", started_at=100.0, finished_at=100.5),
+        sheet(2, "failed", attempts=12, reason="no key " * 40),
+    ]
+    lines = painted(status(sheets), width)
+    assert lines[2].startswith("✓ 1 ")
+    assert "completed" in lines[2]
+    assert lines[3].startswith("✗ 2 Second")
+    assert "failed" in lines[3]
+    assert lines[3].endswith("…")
+    assert width < 60 or "try 12 cli no key" in lines[3]
+
+
 def test_a_wide_run_shows_what_matters_and_counts_the_rest() -> None:
     sheets = [sheet(n, "completed") for n in range(1, 101)]
     sheets[41] = sheet(42, "failed", exit_code=3)

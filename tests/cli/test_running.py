@@ -142,6 +142,7 @@ def test_a_second_run_joins_and_ctrl_c_only_stops_following(
         wait_for_sheet(tmp_path)
         with started(tmp_path, "run", "other.yaml") as guest:
             assert guest.stdout is not None
+            assert guest.stdout.readline() == "1 warning: mzt validate other.yaml shows more\n"
             assert f"joined the conductor of pid {host.pid}" in guest.stdout.readline()
             wait_for_sheet(tmp_path, "other")
             guest.send_signal(signal.SIGINT)
@@ -226,6 +227,27 @@ def test_retry_without_a_conductor_runs_what_failed_again(mzt: Mzt, tmp_path: Pa
     assert "repair#1 completed: 2 completed" in done.stdout
 
 
+def test_a_slow_validation_is_waited_for_and_a_daemon_is_ended(mzt: Mzt, tmp_path: Path) -> None:
+    (tmp_path / "slow.yaml").write_text(
+        "name: slow\nworkspace: work\ninstrument: cli\nretry: {max_retries: 0}\n"
+        "sheet: {size: 1, total_items: 1}\n"
+        "prompt:\n  template: |\n"
+        "    python3 -c 'import os, time\n"
+        "    if os.fork() == 0:\n"
+        "        os.setsid()\n"
+        '        open("daemon", "w").write(str(os.getpid()))\n'
+        "        time.sleep(60)'\n"
+        "    until [ -s daemon ]; do sleep 0.02; done\n"
+        "validations:\n"
+        "  - {type: command_succeeds, command: sleep 1.2, retry_count: 0}\n"
+    )
+    done = mzt("run", "slow.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    daemon = int((tmp_path / "work" / "daemon").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(daemon, 0)
+
+
 def test_two_runs_of_one_score_at_the_same_moment(score: Path, mzt: Mzt, tmp_path: Path) -> None:
     for number in (1, 2, 3):
         (tmp_path / f"open-{number}").touch()
@@ -235,6 +257,22 @@ def test_two_runs_of_one_score_at_the_same_moment(score: Path, mzt: Mzt, tmp_pat
     # Either the second came while the first ran, and was refused; or after it, and ran again.
     assert statuses in ([0, 2], [0, 0]), told
     assert not any("Traceback" in text for pair in told for text in pair)
+
+
+def test_clear_leaves_the_store_of_a_running_conductor_alone(
+    score: Path, mzt: Mzt, mzt_here: Mzt, tmp_path: Path
+) -> None:
+    (tmp_path / "quick.yaml").write_text(
+        "name: quick\nworkspace: work\ninstrument: cli\n"
+        "sheet: {size: 1, total_items: 1}\nprompt: {template: 'true'}\n"
+    )
+    assert mzt("run", "quick.yaml", "-q").returncode == 0
+    with started(tmp_path, "run", "gate.yaml", "-q") as host:
+        wait_for_sheet(tmp_path)
+        done = mzt_here("clear", "--job", "quick", "-y")
+        assert done.returncode == 1
+        assert f"a conductor is at work (pid {host.pid})" in done.stderr
+    assert run_status(tmp_path, "quick") == "completed"
 
 
 def test_clear_forgets_rows_and_files(score: Path, mzt: Mzt, mzt_here: Mzt, tmp_path: Path) -> None:

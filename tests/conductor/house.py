@@ -89,7 +89,12 @@ class House:
     # --- the conductor --------------------------------------------------------------------------
 
     def conductor(
-        self, *, grace: float = 0.3, seed: int = 1, job_timeout: float | None = None, **settings: Any
+        self,
+        *,
+        grace: float = 0.3,
+        seed: int = 1,
+        job_timeout: float | None = None,
+        **settings: Any,
     ) -> Conductor:
         """A conductor of this state directory. `job_timeout` may be shorter than a person's file may say."""
         config = DaemonConfig(grace_seconds=grace, **settings)
@@ -129,6 +134,12 @@ class House:
     def attempts(self, sheet: int | None = None, job: str = "song") -> list[AttemptRow]:
         with open_reader(self.home) as reader:
             return reader.attempts(reader.get_run(JobRef.parse(job)).run_id, sheet)
+
+    def intents(self, job: str = "song") -> set[str]:
+        """Tokens of all attempts that the store knows and that have not ended."""
+        with open_reader(self.home) as reader:
+            run = reader.get_run(JobRef.parse(job))
+            return {row.token for row in reader.open_attempts(run.run_id)}
 
     def validations(self, sheet: int, attempt: int, job: str = "song") -> list[ValidationRow]:
         with open_reader(self.home) as reader:
@@ -181,11 +192,11 @@ class House:
         faults = [f"process left: {pid} {command}" for pid, command in left.items()]
         for run in self.rows() if self.home.database.exists() else []:
             with open_reader(self.home) as reader:
-                attempts, sheets = reader.attempts(run.run_id), reader.sheets(run.run_id)
+                attempts, sheets = reader.open_attempts(run.run_id), reader.sheets(run.run_id)
             if run.status.active:
                 faults.append(f"{run.job_id}#{run.run} is left {run.status}")
-            open_ones = [(row.num, row.attempt) for row in attempts if row.ended is None]
-            if open_ones:
+            if run.status.terminal and attempts:
+                open_ones = [(row.num, row.attempt) for row in attempts]
                 faults.append(f"attempts without an end: {open_ones}")
             for sheet in sheets:
                 if sheet.status in (SheetStatus.IN_PROGRESS, SheetStatus.DISPATCHED):
@@ -224,6 +235,14 @@ class Run:
         return [sheet["attempts"] for sheet in self.picture["sheets"]]
 
 
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that nobody has waited for yet does not."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
 async def submit(conductor: Conductor, score: Path, **request: Any) -> SubmitReply:
     """Submit a score that must be accepted."""
     reply = await conductor.submit(SubmitRequest(str(score), **request))
@@ -242,7 +261,7 @@ async def until(condition: Callable[[], object], what: str) -> None:
     """Wait for something that no event tells; a test fails when it does not come."""
     try:
         async with asyncio.timeout(PATIENCE):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - files of sheets tell nobody
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"waited {PATIENCE:.0f} s in vain until {what}") from None
@@ -287,7 +306,9 @@ async def watching(conductor: Conductor, job: str | None = None) -> AsyncIterato
 class Playing:
     """A score that is being played: `async with Playing(house, score) as song`."""
 
-    def __init__(self, house: House, score: Path, *, request: dict[str, Any] | None = None, **how: Any):
+    def __init__(
+        self, house: House, score: Path, *, request: dict[str, Any] | None = None, **how: Any
+    ):
         self.house = house
         self._score = score
         self._request = request or {}

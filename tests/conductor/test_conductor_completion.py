@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from tests.conductor.house import House, Playing, settled
@@ -63,7 +65,9 @@ async def test_completion_ends_at_its_maximum(house: House) -> None:
     run = await house.play(score)
     assert run.statuses == ["failed"]
     assert [row.mode for row in house.attempts(1)] == ["normal", "completion", "completion"]
-    assert "the second part is there" in run.sheet(1)["reason"] or "1 of 2" in run.sheet(1)["reason"]
+    assert (
+        "the second part is there" in run.sheet(1)["reason"] or "1 of 2" in run.sheet(1)["reason"]
+    )
 
 
 async def test_no_completion_attempts_means_plain_retries(house: House) -> None:
@@ -85,7 +89,7 @@ async def test_completion_waits_its_own_delay(house: House) -> None:
     await house.play(score)
     rows = house.attempts(1)
     assert len(rows) == 3
-    for earlier, later in zip(rows, rows[1:], strict=False):
+    for earlier, later in itertools.pairwise(rows):
         assert 0.19 <= later.intended_at - (earlier.finished_at or 0) < 1.5
 
 
@@ -101,7 +105,9 @@ async def test_a_failed_instrument_is_never_completed(house: House) -> None:
 
 
 async def test_an_agent_is_told_what_passed_and_what_did_not(house: House) -> None:
-    house.instrument(_AGENT, name="agent", program=_KEEPS_PROMPTS + "touch one; [ $n = 1 ] || touch two")
+    house.instrument(
+        _AGENT, name="agent", program=_KEEPS_PROMPTS + "touch one; [ $n = 1 ] || touch two"
+    )
     score = house.score(
         "instrument: agent\n"
         "retry: {max_retries: 0, max_completion_attempts: 1, completion_delay_seconds: 0.02}"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from tests.conductor.house import House, Playing, settled
 
-_SAVES = "printf %s {{ previous_outputs.get(sheet_num - 1, 'nothing') | quote }} > told-{{ sheet_num }}"
+_SAVES = (
+    "printf %s {{ previous_outputs.get(sheet_num - 1, 'nothing') | quote }} > told-{{ sheet_num }}"
+)
 
 
 def _relay(house: House, settings: str, first: str, *, sheets: int = 2) -> Path:
@@ -95,7 +97,9 @@ async def test_lookback_says_how_far_back_sheets_are_told(house: House) -> None:
 
 
 async def test_nothing_is_told_unless_the_score_asks(house: House) -> None:
-    score = house.score("", sheets=2, script="echo {{ previous_outputs | length }} > keys-{{ sheet_num }}")
+    score = house.score(
+        "", sheets=2, script="echo {{ previous_outputs | length }} > keys-{{ sheet_num }}"
+    )
     await house.play(score)
     assert house.lines("keys-2") == ["0"]
 

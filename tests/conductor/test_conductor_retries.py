@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from tests.conductor.house import House, Playing, Run, settled
@@ -17,14 +19,16 @@ def _pauses(house: House, sheet: int = 1) -> list[float]:
     rows = house.attempts(sheet)
     return [
         later.intended_at - (earlier.finished_at or 0.0)
-        for earlier, later in zip(rows, rows[1:], strict=False)
+        for earlier, later in itertools.pairwise(rows)
     ]
 
 
 def _announced(house: House) -> list[float]:
     """Seconds of every delay before a retry, as the events say."""
     return [
-        event.data["until"] - event.time for event in house.journal() if event.kind == "sheet.retrying"
+        event.data["until"] - event.time
+        for event in house.journal()
+        if event.kind == "sheet.retrying"
     ]
 
 
@@ -112,9 +116,7 @@ async def test_what_waits_for_a_retry_says_so(house: House) -> None:
 
 
 async def test_what_cannot_help_is_not_tried_again(house: House) -> None:
-    house.instrument(
-        "cli: {command: {executable: /no/such/program}, output: {}}", name="ghost"
-    )
+    house.instrument("cli: {command: {executable: /no/such/program}, output: {}}", name="ghost")
     score = house.score(
         "instrument: ghost\nretry: {max_retries: 3, base_delay_seconds: 0.02}", script="work"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from tests.conductor.house import House, Playing, settled
+from tests.conductor.house import House, Playing, is_alive, settled, until
 
 _FAMILY = """
     trap '' TERM
@@ -89,8 +89,7 @@ async def test_a_sheet_whose_time_ran_out_while_nobody_watched_is_ended_at_once(
     async with Playing(house, score):
         await house.appears("runs")
     started = house.attempts(1)[0].started_at or 0
-    while time.time() < started + 0.6:
-        time.sleep(0.05)
+    await until(lambda: time.time() > started + 0.6, "its time is over")
     async with house.conductor() as conductor:
         await settled(conductor)
     assert house.attempts(1)[0].code == "E001"
@@ -141,3 +140,33 @@ async def test_a_paused_job_does_not_use_up_its_time(house: House) -> None:
         await song.conductor.resume("song")
         run = await song.end()
     assert run.status == "completed"
+
+
+async def test_a_timeout_also_ends_a_child_that_cleared_its_environment(house: House) -> None:
+    """Neither its session nor its environment names it; the chain of its parents does."""
+    score = house.score(
+        "instrument_config: {timeout_seconds: 0.6}",
+        script="env -i setsid sleep 94 & echo $! > pid; wait",
+    )
+    async with Playing(house, score) as song:
+        await house.appears("pid")
+        pid = int(house.lines("pid")[0])
+        assert (await song.end()).statuses == ["failed"]
+    assert not is_alive(pid)
+
+
+async def test_a_timeout_that_is_being_carried_out_is_finished_by_the_next_conductor(
+    house: House,
+) -> None:
+    """The first one left between TERM and KILL; the sheet has still run out of time."""
+    score = house.score(
+        "instrument_config: {timeout_seconds: 0.5}",
+        script="trap 'touch asked' TERM; touch up; while :; do sleep 0.05; done",
+    )
+    async with Playing(house, score, grace=30):
+        await house.appears("asked")
+    async with house.conductor() as conductor:
+        await settled(conductor)
+    (attempt,) = house.attempts(1)
+    assert (attempt.ended, attempt.code) == ("timeout", "E001")
+    assert house.processes() == {}

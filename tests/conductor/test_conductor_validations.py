@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from tests.conductor.house import House, Playing, settled
@@ -151,68 +153,6 @@ async def test_stages_that_pass_are_followed_by_the_next(house: House) -> None:
     assert house.lines("order") == ["1", "2", "5"]
 
 
-# --- file_modified -------------------------------------------------------------------------------
-
-_MODIFIED = "validations: [{type: file_modified, path: notes, retry_count: 0}]"
-
-
-async def test_an_old_file_that_was_not_touched_is_not_modified(house: House) -> None:
-    house.put("notes", "old")
-    run = await house.play(house.score(_MODIFIED, script="true"))
-    assert run.status == "failed"
-    assert house.validations(1, 1)[0].category == "stale"
-
-
-@pytest.mark.parametrize("script", ["echo new > notes", "touch notes", "rm notes; echo old > notes"])
-async def test_a_file_that_was_written_again_is_modified(house: House, script: str) -> None:
-    house.put("notes", "old")
-    assert (await house.play(house.score(_MODIFIED, script=script))).status == "completed"
-
-
-async def test_a_file_that_is_new_is_modified(house: House) -> None:
-    assert (await house.play(house.score(_MODIFIED, script="touch notes"))).status == "completed"
-
-
-async def test_the_baseline_is_taken_before_every_attempt(house: House) -> None:
-    """What the first attempt wrote does not count for the second."""
-    score = house.score(
-        "retry: {max_retries: 1, base_delay_seconds: 0.02, max_completion_attempts: 0}\n"
-        + "validations:\n"
-        + "  - {type: file_modified, path: notes, retry_count: 0}\n"
-        + "  - {type: command_succeeds, command: 'test -e second', retry_count: 0}\n",
-        script="if mkdir once; then echo first > notes; else touch second; fi",
-    )
-    run = await house.play(score)
-    assert run.status == "failed"
-    assert [row.passed for row in house.validations(1, 1)] == [True, False]
-    assert [row.passed for row in house.validations(1, 2)] == [False, True]
-
-
-async def test_the_baseline_is_that_of_the_attempt_also_after_a_restart(house: House) -> None:
-    """The sheet wrote its file before the conductor ended: the next one must see that it did."""
-    house.put("notes", "old")
-    score = house.score(
-        _MODIFIED, script="echo new > notes; touch wrote; until [ -e go ]; do sleep 0.02; done"
-    )
-    async with Playing(house, score):
-        await house.appears("wrote")
-    house.put("go")
-    async with house.conductor() as conductor:
-        await settled(conductor)
-    assert house.row().status == "completed"
-
-
-async def test_an_untouched_file_is_not_modified_after_a_restart_either(house: House) -> None:
-    house.put("notes", "old")
-    score = house.score(_MODIFIED, script="touch runs; until [ -e go ]; do sleep 0.02; done")
-    async with Playing(house, score):
-        await house.appears("runs")
-    house.put("go")
-    async with house.conductor() as conductor:
-        await settled(conductor)
-    assert house.row().status == "failed"
-
-
 # --- retries of a rule ---------------------------------------------------------------------------
 
 
@@ -257,7 +197,7 @@ async def test_the_delay_between_two_looks_is_kept(house: House) -> None:
     )
     await house.play(score)
     looks = [int(line) / 1e9 for line in house.lines("looks")]
-    assert all(b - a > 0.18 for a, b in zip(looks, looks[1:], strict=False))
+    assert all(b - a > 0.18 for a, b in itertools.pairwise(looks))
 
 
 async def test_nothing_is_validated_when_the_instrument_failed(house: House) -> None:

@@ -40,7 +40,7 @@ def _logged(world: World) -> list[str]:
     """Log files in which a run left a word."""
     said = hosted(world, "run", "--fresh", "song.yaml")
     assert "song#1 completed" in said, said
-    logs: list[Path] = [world.home.log, world.folder / "my.log"]
+    logs: list[Path] = [world.home.log, world.conductor_path.parent / "my.log"]
     return [path.name for path in logs if path.exists() and "command.fresh" in path.read_text()]
 
 
@@ -75,6 +75,8 @@ PROBES = [
         score={"prompt": {"template": "think: {{ thinking_method }}"}},
         profile={"raw_prompt": True},
     ),
-    effect("conductor.yaml:log_level", ("info", ["mzt.log"]), ("error", []), see=_logged),
-    effect("conductor.yaml:log_file", (ABSENT, ["mzt.log"]), ("my.log", ["my.log"]), see=_logged),
+    effect("conductor.yaml:log_level", ("info", ["conductor.log"]), ("error", []), see=_logged),
+    effect(
+        "conductor.yaml:log_file", (ABSENT, ["conductor.log"]), ("my.log", ["my.log"]), see=_logged
+    ),
 ]

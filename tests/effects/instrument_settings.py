@@ -12,7 +12,10 @@ from tests.effects.world import ABSENT, World
 
 PLACES: Mapping[str, Mapping[str, Any]] = {
     "instrument_config": {},
-    "instruments.part.config": {"instrument": "part", "instruments": {"part": {"profile": "player"}}},
+    "instruments.part.config": {
+        "instrument": "part",
+        "instruments": {"part": {"profile": "player"}},
+    },
     "movements.1.instrument_config": {},
     "sheet.per_sheet_instrument_config.1": {},
     "backend": {},

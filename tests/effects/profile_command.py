@@ -45,7 +45,9 @@ def _variable(name: str) -> See:
 TEMPLATE = "play sheet 1"
 
 PROBES: list[Probe] = [
-    _key("executable", ("true", "true"), ("false", "false"), see=launch(lambda shown: shown.program)),
+    _key(
+        "executable", ("true", "true"), ("false", "false"), see=launch(lambda shown: shown.program)
+    ),
     _key("subcommand", (ABSENT, []), ("go", ["go"])),
     _key("auto_approve_flag", (ABSENT, []), ("--yes", ["--yes"])),
     _key("output_format_flag", (ABSENT, []), ("--format", ["--format"])),

@@ -41,7 +41,7 @@ def _heard(out: str) -> See:
 
 LISTENING: Mapping[str, Any] = {
     "sheet": {"total_items": 2},
-    "prompt": {"template": "{{ previous_outputs[1] }}"},
+    "prompt": {"template": "{{ previous_outputs.get(1) }}"},
     "cross_sheet": {"auto_capture_stdout": True},
 }
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from marianne_core.model.outcome import Outcome
 from tests.effects.drama import BAD, HALF, OK, Drama, perform
 from tests.effects.probe import effect
 from tests.effects.world import World
-
 
 
 def _failing(world: World) -> Drama:

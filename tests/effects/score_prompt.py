@@ -73,7 +73,15 @@ async def _injected(world: World) -> list[str]:
         world.put(f"{name}.txt", f"text {name}")
         world.put(f"{name}/file.txt", f"folder {name}")
     text = (await played(world)).prompt
-    words = ("## Context", "## Skills", "## Tools", "text one", "text two", "folder one", "folder two")
+    words = (
+        "## Context",
+        "## Skills",
+        "## Tools",
+        "text one",
+        "text two",
+        "folder one",
+        "folder two",
+    )
     return [word for word in words if word in text]
 
 
@@ -81,7 +89,9 @@ def _injections() -> Iterator[Probe]:
     for place, of_sheet in (("prelude", False), ("cadenzas", True)):
         at = f"sheet.{place}.1.0" if of_sheet else f"sheet.{place}.0"
 
-        def holding(item: dict[str, str], name: str = place, of_sheet: bool = of_sheet) -> dict[str, object]:
+        def holding(
+            item: dict[str, str], name: str = place, of_sheet: bool = of_sheet
+        ) -> dict[str, object]:
             return {"sheet": {name: {1: [item]} if of_sheet else [item]}}
 
         yield effect(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marianne_core.model.outcome import Ended
 from tests.effects.drama import perform
-from tests.effects.probe import effect
+from tests.effects.probe import See, effect
 from tests.effects.seams import launch, mzt
 from tests.effects.world import ABSENT, World
 
@@ -22,7 +22,7 @@ def starts(world: World) -> list[float]:
     return perform(world).starts
 
 
-def titled(title: str) -> object:
+def titled(title: str) -> See:
     """Whether the player and the person are told a title."""
 
     async def see(world: World) -> tuple[bool, bool]:
@@ -48,7 +48,13 @@ EXPANDED = {
 PLACE = {"template": "{{ stage }} {{ instance }} {{ fan_count }}"}
 
 SHEETS = [
-    effect("sheet.size", (1, [1, 2, 3, 4]), (2, [1, 2]), see=sheets, score={"sheet": {"total_items": 4}}),
+    effect(
+        "sheet.size",
+        (1, [1, 2, 3, 4]),
+        (2, [1, 2]),
+        see=sheets,
+        score={"sheet": {"total_items": 4}},
+    ),
     effect("sheet.total_items", (1, [1]), (3, [1, 2, 3]), see=sheets),
     effect(
         "sheet.start_item",
@@ -58,7 +64,12 @@ SHEETS = [
         score={"sheet": {"total_items": 3}, "prompt": {"template": "{{ start_item }}"}},
         profile=RAW,
     ),
-    effect("sheet.descriptions", (ABSENT, (False, False)), ({1: "Overture"}, (True, True)), see=titled("Overture")),
+    effect(
+        "sheet.descriptions",
+        (ABSENT, (False, False)),
+        ({1: "Overture"}, (True, True)),
+        see=titled("Overture"),
+    ),
     effect(
         "sheet.dependencies",
         (ABSENT, [0.0, 1.0, 2.0]),
@@ -123,7 +134,9 @@ PLAYERS = [
         see=program,
         score={"instrument": "part"},
     ),
-    effect("movements.1.name", (ABSENT, (False, False)), ("Largo", (True, True)), see=titled("Largo")),
+    effect(
+        "movements.1.name", (ABSENT, (False, False)), ("Largo", (True, True)), see=titled("Largo")
+    ),
     effect("movements.1.instrument", (ABSENT, "true"), ("cli", "bash"), see=program),
     effect("movements.1.voices", (1, [1]), (3, [1, 2, 3]), see=sheets),
     effect("sheet.per_sheet_instruments", (ABSENT, "true"), ({1: "cli"}, "bash"), see=program),

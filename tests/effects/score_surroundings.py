@@ -28,14 +28,18 @@ async def _fresh(world: World) -> list[str]:
 async def _newest_archive(world: World) -> str:
     """What the archive of a fresh run is named by."""
     before: Sequence[str] = ("iteration-1", "iteration-2")
-    (name,) = {path.split("/")[1] for path in await _fresh(world) if path.startswith("archive/")} - {
-        *before
-    }
+    (name,) = {
+        path.split("/")[1] for path in await _fresh(world) if path.startswith("archive/")
+    } - {*before}
     return "a number" if name == "iteration-3" else "the time"
 
 
 ARCHIVES = ["archive/iteration-1/older.txt", "archive/iteration-2/older.txt"]
-ARCHIVED = [*ARCHIVES, "archive/iteration-3/attic/iteration-1/older.txt", "archive/iteration-3/old.txt"]
+ARCHIVED = [
+    *ARCHIVES,
+    "archive/iteration-3/attic/iteration-1/older.txt",
+    "archive/iteration-3/old.txt",
+]
 ON = {"workspace_lifecycle": {"archive_on_fresh": True}}
 
 PROBES = [

@@ -44,7 +44,7 @@ class _Stage(Launcher):
 class _Deaf:
     """In the place of the engine: nothing is remembered."""
 
-    async def intend(self, attempt: Playing, argv_digest: str, prompt_hash: str) -> None:
+    async def intend(self, attempt: Playing) -> None:
         pass
 
     def started(self, attempt: Playing) -> None:
@@ -153,8 +153,12 @@ async def _concluded(
 ) -> tuple[Playing, Outcome]:
     attempt = Playing(run, num, 1, AttemptMode.NORMAL, "effects")
     for suffix, text in (("out", out), ("err", ""), ("st", f"={status}\n")):
-        Path(attempt.files.name(suffix)).write_text(text)
+        _write(attempt.files.name(suffix), text)
     return attempt, await musician.conclude(attempt)
+
+
+def _write(path: str, text: str) -> None:
+    Path(path).write_text(text)
 
 
 def _run(world: World) -> ActiveRun:

@@ -73,7 +73,7 @@ class World:
 
     def write(self) -> None:
         """Put the files down; the workspace is there and empty."""
-        for folder in (self.workspace, self.instruments, self.folder / ".marianne"):
+        for folder in (self.workspace, self.instruments):
             folder.mkdir(parents=True)
         targets = (self.score_path, self.instruments / "player.yaml", self.conductor_path)
         for name, path in zip(FILES, targets, strict=True):
@@ -123,7 +123,12 @@ class World:
     def environ(self) -> dict[str, str]:
         """What instruments and commands inherit."""
         kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        return {**kept, "HOME": str(self.folder), "CITY": "Rome", "MARIANNE_HOME": str(self.home.root)}
+        return {
+            **kept,
+            "HOME": str(self.folder),
+            "CITY": "Rome",
+            "MARIANNE_HOME": str(self.home.root),
+        }
 
     @cached_property
     def profiles(self) -> Profiles:
@@ -146,9 +151,10 @@ class World:
     def refusal(self) -> str:
         """The words with which the score is refused, or ""."""
         try:
-            return "" if self.submission else ""
+            _ = self.submission
         except InputError as error:
             return str(error)
+        return ""
 
     def conductor(self) -> Conductor:
         """A whole conductor of this world."""
@@ -185,7 +191,7 @@ def changed(data: Mapping[str, Any], at: Sequence[Key], value: Any) -> dict[str,
     *above, last = at
     node: Any = copy
     for key in above:
-        node = node[key] if isinstance(node, list) else node.setdefault(key, {})
+        node = node.setdefault(key, {}) if isinstance(node, dict) else node[key]
     if isinstance(value, _Absent):
         node.pop(last, None)
     else:

@@ -13,7 +13,8 @@ import pytest
 from marianne_core.run.attempt_files import new_token
 from marianne_core.run.command import CommandResult, run_command
 from marianne_core.run.launcher import LaunchError
-from marianne_core.run.processes import find_tokens
+from marianne_core.run.processes import adopted_children, find_tokens, reap
+from marianne_core.run.waiter import Waiter
 
 
 @pytest.fixture(params=["", "1"], ids=["pidfd", "no-pidfd"], autouse=True)
@@ -163,3 +164,18 @@ async def test_a_command_is_quick(tmp_path: Path) -> None:
     for _ in range(10):
         assert (await run("true", tmp_path)).ok
     assert time.monotonic() - started < 5
+
+
+async def test_a_host_that_reaps_orphans_leaves_helpers_alone(tmp_path: Path) -> None:
+    """Each command may bring its own Waiter: whoever reaps asks any of them, and must see all."""
+    waiter = Waiter()
+    task = asyncio.create_task(run("sleep 0.2; exit 5", tmp_path))
+    reaped: list[int] = []
+    async with asyncio.timeout(20):
+        while not task.done():
+            reaped += reap(adopted_children(waiter.awaited()))
+            await asyncio.sleep(0)
+    assert reaped == []
+    assert (await task).exit_code == 5
+    assert waiter.awaited() == set()
+    waiter.close()

@@ -110,11 +110,14 @@ async def test_a_cancelled_wait_still_reaps(tmp_path: Path, mode: str) -> None:
     waiter = Waiter()
     shim = launch(tmp_path, "/bin/sleep", "60")
     waiter.exited(shim.pid, shim.files.status).cancel()
+    await asyncio.sleep(0)
+    assert shim.pid in waiter.awaited()
     os.killpg(shim.pid, signal.SIGKILL)
     async with asyncio.timeout(20):
         while process_start_time(shim.pid) is not None:  # noqa: ASYNC110 -- a zombie has one, too
             await asyncio.sleep(0.005)
     assert is_reaped(shim.pid)
+    assert shim.pid not in waiter.awaited()
     waiter.close()
 
 

@@ -189,12 +189,24 @@ class Reader:
         return [_sheet(row) for row in rows]
 
     def attempts(self, run_id: int, num: int | None = None) -> list[AttemptRow]:
-        """Attempts of a sheet, or of all sheets of a run, in order of sheet and attempt."""
+        """Attempts of a sheet, or of all sheets of a run, in order of sheet and attempt.
+
+        Those that were only intended (see `open_attempts`), or never ran, are left out.
+        """
         rows = self._rows(
-            f"{_ATTEMPT} WHERE run_id = ? AND num BETWEEN ? AND ? ORDER BY num, attempt",
+            f"{_ATTEMPT} WHERE run_id = ? AND num BETWEEN ? AND ?"
+            " AND (started_at IS NOT NULL OR ended IS NOT NULL) AND ended IS NOT 'never_ran'"
+            " ORDER BY num, attempt",
             run_id,
             -1 if num is None else num,
             2**62 if num is None else num,
+        )
+        return [_attempt(row) for row in rows]
+
+    def open_attempts(self, run_id: int) -> list[AttemptRow]:
+        """Attempts of a run whose end is not known, in order; some may never have been started."""
+        rows = self._rows(
+            f"{_ATTEMPT} WHERE run_id = ? AND ended IS NULL ORDER BY num, attempt", run_id
         )
         return [_attempt(row) for row in rows]
 
@@ -241,16 +253,12 @@ class Reader:
             for row in self._rows(f"{_RUN} WHERE status NOT IN ({_TERMINAL}) ORDER BY run_id"):
                 run = _run(row)
                 submission = self.submission(run.run_id)
-                attempts = self._rows(
-                    f"{_ATTEMPT} WHERE run_id = ? AND ended IS NULL ORDER BY num, attempt",
-                    run.run_id,
-                )
                 found.append(
                     Unfinished(
                         run,
                         submission or Submission("", {}, {}, None, None),
                         self.sheets(run.run_id),
-                        [_attempt(attempt) for attempt in attempts],
+                        self.open_attempts(run.run_id),
                     )
                 )
             return found

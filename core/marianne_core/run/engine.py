@@ -135,8 +135,18 @@ class Engine:
         run = self._runs.get(run_id)
         if run is not None and run.status.terminal:
             del self._runs[run_id]
-            self._intents.forget(run_id)
+            self._close_unused_intents(run_id)
             self.apply(messages.RunForgotten(run_id))
+
+    def _close_unused_intents(self, run_id: int) -> None:
+        unused = Outcome(Ended.NEVER_RAN, reason="the run ended before it was needed")
+        wall = self._clock.wall()
+        rows = [
+            changes.AttemptFinished(run_id, num, attempt, at=wall, outcome=unused)
+            for _, num, attempt in self._intents.forget(run_id)
+        ]
+        if rows:
+            self._journal.add(rows, sync=Sync.LAZY)
 
     # --- the one way in -------------------------------------------------------------------------
 
@@ -300,18 +310,16 @@ class Engine:
         run = attempt.run
         if attempt.report is not None:
             run.reports[attempt.num] = attempt.report
-        rows: list[Change] = []
-        if attempt.intended:
-            rows.append(
-                changes.AttemptFinished(
-                    run.run_id,
-                    attempt.num,
-                    attempt.number,
-                    at=self._clock.wall(),
-                    outcome=outcome,
-                    results=attempt.report.results if attempt.report else (),
-                )
+        rows: list[Change] = [
+            changes.AttemptFinished(
+                run.run_id,
+                attempt.num,
+                attempt.number,
+                at=self._clock.wall(),
+                outcome=outcome,
+                results=attempt.report.results if attempt.report else (),
             )
+        ]
         if run.plan.config.sheet.skip_when:
             run.lasts[attempt.num] = LastAttempt(
                 attempt.number, outcome.exit_code, outcome.pass_rate

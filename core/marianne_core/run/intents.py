@@ -58,10 +58,12 @@ class Intents:
             await asyncio.shield(commit)
         self._tokens.pop(key, None)
 
-    def forget(self, run_id: int) -> None:
-        """The run is over: intents that were not used are not needed any more."""
-        for key in [key for key in self._tokens if key[0] == run_id and key not in self._commits]:
+    def forget(self, run_id: int) -> list[Key]:
+        """The run is over: returns its intents that were never used, and drops them."""
+        unused = [key for key in self._tokens if key[0] == run_id]
+        for key in unused:
             del self._tokens[key]
+        return unused
 
     def _write(self, wanted: list[Launch]) -> None:
         """Commit the intents of the wanted launches and of likely ones."""
@@ -88,4 +90,4 @@ class Intents:
             raise
         finally:
             for key in keys:
-                del self._commits[key]
+                self._commits.pop(key, None)

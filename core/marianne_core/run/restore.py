@@ -150,7 +150,7 @@ def read_run(home: Home, row: RunRow, **how: Any) -> RestoredRun:
     """One stored run, over or not. Raises as `restore_run`; call it in a thread."""
     with open_reader(home) as reader:
         submission = reader.submission(row.run_id) or Submission("", {}, {}, None, None)
-        open_attempts = [a for a in reader.attempts(row.run_id) if a.ended is None]
+        open_attempts = reader.open_attempts(row.run_id)
         sheets = reader.sheets(row.run_id)
         return restore_run(row, submission, sheets, open_attempts, reader=reader, **how)
 

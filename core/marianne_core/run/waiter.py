@@ -22,6 +22,11 @@ Ended = asyncio.Future[int | None]
 """How a process ended: its exit status, minus a signal's number, or None if it was not our child."""
 
 
+_awaited: dict[Ended, int] = {}
+"""Children of this process that some Waiter will reap, by the future of their end. One for all
+Waiters: children belong to the process, and whoever reaps orphans must see those of every loop."""
+
+
 class Waiter:
     """Tells an event loop when processes are gone. Reaps our children, each by its own pid.
 
@@ -30,13 +35,13 @@ class Waiter:
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop or asyncio.get_running_loop()
-        self._pidfds: set[int] = set()
-        self._children: set[int] = set()
+        self._pidfds: dict[int, Ended] = {}
         self._closed = False
 
-    def awaited(self) -> set[int]:
-        """Pids of our children that somebody waits for."""
-        return set(self._children)
+    @staticmethod
+    def awaited() -> set[int]:
+        """Pids of all children of this process that a Waiter (this one or another) will reap."""
+        return set(_awaited.values())
 
     def exited(self, pid: int | None, status: Path | str, *, child: bool = True) -> Ended:
         """A future of a shim's end. `child=False` for an adopted shim; its result is None.
@@ -45,8 +50,7 @@ class Waiter:
         when there is no descriptor left for a shim that is not our child.
         """
         if pid is None or not has_pidfd():
-            future = self._wait_for_lock(pid if child else None, status)
-            return self._of_child(pid, future) if child and pid is not None else future
+            return self._wait_for_lock(pid if child else None, status)
         if child:
             return self.child_exited(pid)
         try:
@@ -64,18 +68,13 @@ class Waiter:
         """A future of the end of a child that has no status file."""
         if has_pidfd():
             try:
-                return self._of_child(pid, self._wait_for_pidfd(os.pidfd_open(pid)))
+                return self._wait_for_pidfd(os.pidfd_open(pid), pid)
             except ProcessLookupError:
                 return self._gone()
             except OSError:
                 # No descriptor left (EMFILE): a thread needs none, and the child must be reaped.
                 pass
-        return self._of_child(pid, self._wait_in_thread(lambda: _reap(pid)))
-
-    def _of_child(self, pid: int, future: Ended) -> Ended:
-        self._children.add(pid)
-        future.add_done_callback(lambda _: self._children.discard(pid))
-        return future
+        return self._wait_in_thread(lambda: _reap(pid), pid)
 
     def close(self) -> None:
         """Stop waiting; futures that are not done stay so. Processes are left alone.
@@ -83,9 +82,10 @@ class Waiter:
         Threads that wait for a lock end with it, or with the program (they are daemons).
         """
         self._closed = True
-        for fd in self._pidfds:
+        for fd, future in self._pidfds.items():
             self._loop.remove_reader(fd)
             os.close(fd)
+            _awaited.pop(future, None)
         self._pidfds.clear()
 
     def _gone(self) -> Ended:
@@ -93,19 +93,22 @@ class Waiter:
         future.set_result(None)
         return future
 
-    def _wait_for_pidfd(self, fd: int) -> Ended:
+    def _wait_for_pidfd(self, fd: int, child: int | None = None) -> Ended:
         future: Ended = self._loop.create_future()
-        self._pidfds.add(fd)
+        self._pidfds[fd] = future
+        if child is not None:
+            _awaited[future] = child
         self._loop.add_reader(fd, self._pidfd_ready, fd, future)
         return future
 
     def _pidfd_ready(self, fd: int, future: Ended) -> None:
         self._loop.remove_reader(fd)
-        self._pidfds.discard(fd)
+        del self._pidfds[fd]
         try:
             result = _reap_pidfd(fd)
         finally:
             os.close(fd)
+            _awaited.pop(future, None)
         if not future.done():
             future.set_result(result)
 
@@ -115,7 +118,7 @@ class Waiter:
         except FileNotFoundError:
             if child is None:
                 return self._gone()
-            return self._wait_in_thread(lambda: _reap(child))
+            return self._wait_in_thread(lambda: _reap(child), child)
 
         def wait() -> int | None:
             try:
@@ -125,16 +128,20 @@ class Waiter:
             # The lock is freed a moment before the process is dead.
             return None if child is None else _reap(child)
 
-        return self._wait_in_thread(wait)
+        return self._wait_in_thread(wait, child)
 
-    def _wait_in_thread(self, wait: Callable[[], int | None]) -> Ended:
+    def _wait_in_thread(self, wait: Callable[[], int | None], child: int | None) -> Ended:
         future: Ended = self._loop.create_future()
+        if child is not None:
+            _awaited[future] = child
 
         def run() -> None:
             try:
                 result: int | OSError | None = wait()
             except OSError as error:
                 result = error
+            finally:
+                _awaited.pop(future, None)
             # A loop that is closed has nobody left who waits.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._thread_done, future, result)

@@ -6,26 +6,23 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Sequence
 
 import click
 
-from marianne_core.model.errors import InputError, MztError
+from marianne_core.model.errors import InputError, MztError, StateError
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus
 from marianne_core.remember.clearing import ClearFilter, clear_runs, runs_to_clear
 from marianne_core.remember.home import Home
 from marianne_core.remember.lock import StateLock
 from marianne_core.remember.migrations import open_database, open_for_reading, unreadable
-from marianne_core.serve.blocking import call
 from marianne_tui import __version__
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import JOB, json_option
-from marianne_tui.cli.reading import conductor_of, find_home
+from marianne_tui.cli.reading import find_home
 from marianne_tui.cli.style import counted
 
 _OVER = [str(status) for status in JobStatus if status.terminal]
-_CLEAR_TIMEOUT = 120.0
 
 
 @click.command("clear", help="Forget jobs that are over, with the output of their sheets.")
@@ -67,7 +64,7 @@ def command(
             raise InputError("nothing was cleared: it must be confirmed", hint="add --yes")
         if not click.confirm(f"Forget {counted(found, 'run')} and what their sheets wrote?"):
             raise click.Abort
-    cleared = _clear(home, wanted, jobs, statuses, older_than) if found else 0
+    cleared = _clear(home, wanted) if found else 0
     if as_json:
         print_json({"deleted": cleared})
     else:
@@ -86,29 +83,16 @@ def _count(home: Home, wanted: ClearFilter) -> int:
         connection.close()
 
 
-def _clear(
-    home: Home,
-    wanted: ClearFilter,
-    jobs: Sequence[JobRef],
-    statuses: Sequence[str],
-    older_than: float | None,
-) -> int:
-    """The conductor is the one writer of its store; without one this process takes its place."""
+def _clear(home: Home, wanted: ClearFilter) -> int:
+    """Take the conductor's place for a moment: only the holder of the lock writes the store."""
     lock = StateLock(home.lock)
-    if conductor_of(home) is not None or not lock.try_acquire(
-        version=__version__, socket=home.socket
-    ):
-        answer = call(
-            home.socket,
-            "job.clear",
-            {
-                "job_ids": [str(job) for job in jobs] or None,
-                "statuses": list(statuses) or None,
-                "older_than_seconds": older_than,
-            },
-            _CLEAR_TIMEOUT,
+    if not lock.try_acquire(version=__version__, socket=home.socket):
+        holder = lock.holder()
+        who = f" (pid {holder.pid})" if holder is not None and holder.pid else ""
+        raise StateError(
+            f"nothing was cleared: a conductor is at work{who}, and it alone writes the store",
+            hint="clear when it has ended; mzt list shows what it works on",
         )
-        return int(answer["deleted"])
     try:
         return _clear_here(home, wanted)
     finally:

@@ -9,6 +9,7 @@ import click
 from marianne_core.config.daemon import DaemonConfig, load_daemon_config
 from marianne_core.config.read import FileError
 from marianne_core.model.errors import EXIT_INPUT, EXIT_OK, InputError, MztError
+from marianne_core.model.problem import Severity
 from marianne_core.model.requests import SubmitRequest
 from marianne_core.plan.sheets import Plan
 from marianne_core.serve.client import Client
@@ -19,6 +20,7 @@ from marianne_tui.cli.planview import head_line, level_lines, plan_dict, prompt_
 from marianne_tui.cli.problems import count_words, has_errors, print_problems
 from marianne_tui.cli.reading import find_home
 from marianne_tui.cli.sanitize import one_line
+from marianne_tui.cli.style import counted
 from marianne_tui.cli.variables import parse_variables
 from marianne_tui.cli.views import make_view
 
@@ -62,7 +64,7 @@ def command(
     variables = parse_variables(pairs)
     settings = load_daemon_config()
     folder = Path(workspace).expanduser().absolute() if workspace else None
-    plan = _checked_plan(ctx, Path(score), folder, variables, settings)
+    plan, remark = _checked_plan(ctx, Path(score), folder, variables, settings)
     check_request(plan, start_sheet)
     if dry_run:
         _show(plan, start_sheet, as_json)
@@ -85,7 +87,10 @@ def command(
             raise _rejection(reply.message, reply.exit_code)
         return Target(reply.job_id, reply.run)
 
-    ctx.exit(conduct(find_home(), settings, submit, make_view(as_json=as_json, quiet=quiet)))
+    view = make_view(as_json=as_json, quiet=quiet)
+    if remark:
+        view.say(remark)
+    ctx.exit(conduct(find_home(), settings, submit, view))
 
 
 def _checked_plan(
@@ -94,14 +99,15 @@ def _checked_plan(
     workspace: Path | None,
     variables: dict[str, str | int | float | bool],
     settings: DaemonConfig,
-) -> Plan:
-    """The plan of a score without errors; with some, they are printed and the command ends."""
+) -> tuple[Plan, str]:
+    """The plan of a score without errors, and a remark; with errors the command ends here."""
     try:
         found: Checked = check(
             path,
             workspace=workspace,
             variables=variables,
             thinking_method=settings.default_thinking_method,
+            to_run=True,
         )
     except FileError as error:
         print_problems(error.problems, err=True)
@@ -110,7 +116,18 @@ def _checked_plan(
         print_problems(found.problems, err=True)
         click.echo(f"mzt: {one_line(path)} was not run: {count_words(found.problems)}", err=True)
         ctx.exit(EXIT_INPUT)
-    return found.plan
+    return found.plan, _remark(found, path)
+
+
+def _remark(found: Checked, path: Path) -> str:
+    """One line when the score has more to be told than fits here; "" when it has not."""
+    parts = []
+    warnings = sum(problem.severity is Severity.WARNING for problem in found.problems)
+    if warnings:
+        parts.append(counted(warnings, "warning"))
+    if found.not_in_effect:
+        parts.append(f"{counted(len(found.not_in_effect), 'field')} not yet in effect")
+    return f"{', '.join(parts)}: mzt validate {path} shows more" if parts else ""
 
 
 def _rejection(message: str, exit_code: int) -> MztError:
