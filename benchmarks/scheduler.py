@@ -8,6 +8,7 @@ import time
 from statistics import median
 
 from _report import machine
+
 from marianne_core.decide.messages import Limits, RunPolicy, SheetTask
 from marianne_core.decide.scheduler import Scheduler, SheetEnd
 

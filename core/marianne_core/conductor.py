@@ -205,13 +205,14 @@ class Conductor:
         await self._journal.written()
         picture, run_id = await asyncio.to_thread(self._read_status, ref)
         now = self._clock.now()
-        if wait := self._engine.wait_of_run(run_id):
+        if not picture["reason"] and (wait := self._engine.wait_of_run(run_id)):
             picture["reason"] = wait.words(now)
         for number, sheet in enumerate(picture["sheets"]):
             if sheet["status"] in _MAY_WAIT and (
                 wait := self._engine.wait_of(run_id, sheet["num"])
             ):
-                sheet["reason"] = wait.words(now)
+                before = f"{sheet['reason']}; " if sheet["reason"] else ""
+                sheet["reason"] = before + wait.words(now)
             if number % 500 == 499:
                 await asyncio.sleep(0)
         return picture

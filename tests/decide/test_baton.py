@@ -258,6 +258,7 @@ def test_the_deadline_kills_once_and_the_timeout_is_retried(hall: Hall) -> None:
     assert hall.baton.next_wake() == 1030.0
     assert hall.tick(1029.0) == []
     assert hall.tick(1030.0) == ["kill 1.1 timeout"]
+    assert hall.baton.next_wake() is None, "the order is given; now its end is awaited"
     assert hall.tick(1031.0) == []
     assert hall.end(1, Outcome(Ended.TIMEOUT)) == ["1 retry_scheduled"]
     assert hall.baton.next_wake() == 1041.0
@@ -351,6 +352,13 @@ def test_a_sheet_that_completes_while_it_is_cancelled_is_completed(hall: Hall) -
     hall.add(wide(1))
     hall.send(CancelRun(1))
     assert hall.end(1) == ["1 completed", "run cancelled"]
+
+
+def test_a_sheet_that_fails_while_it_is_cancelled_is_cancelled_not_failed(hall: Hall) -> None:
+    hall.add(wide(1))
+    hall.send(CancelRun(1, "no longer wanted"))
+    assert hall.end(1, Outcome(Ended.FAILED)) == ["1 cancelled", "run cancelled"]
+    assert hall.record(1).reason == "no longer wanted"
 
 
 def test_retry_opens_what_went_wrong_and_nothing_else(hall: Hall) -> None:
@@ -539,6 +547,11 @@ def test_a_pause_survives_a_restart(hall: Hall) -> None:
 def test_failures_before_a_restart_still_block(hall: Hall) -> None:
     restored = {1: SheetRecord(SheetStatus.FAILED, attempt=1, reason="broken")}
     assert hall.add(chain(2), restored=restored) == ["run running", "2 skipped", "run failed"]
+
+
+def test_a_blocked_sheet_alone_keeps_a_run_from_completing(hall: Hall) -> None:
+    restored = {1: DONE, 2: SheetRecord(SheetStatus.SKIPPED, blocked=True, reason="blocked")}
+    assert hall.add(wide(2), restored=restored) == ["run failed"]
 
 
 def test_fail_fast_survives_a_restart(hall: Hall) -> None:

@@ -85,6 +85,7 @@ def test_all_passed_completes_and_clean_skips_count_as_done() -> None:
     skip = Outcome(Ended.SKIPPED, reason="skip_when")
     ruling = judge(RUNNING, skip, PLAIN, 0.0, Random(0))
     assert (ruling.end, ruling.record.status) == (SheetEnd.SKIPPED, SheetStatus.SKIPPED)
+    assert ruling.record.attempt == 0, "nothing was started"
     assert not ruling.record.blocked
 
 

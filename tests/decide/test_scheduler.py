@@ -132,6 +132,17 @@ def test_pacing_begins_when_nothing_of_the_job_runs() -> None:
     assert take(scheduler, 13.0) == [(2, 3)], "a skipped sheet did not run: nothing to pause after"
 
 
+def test_a_shorter_delay_does_not_cut_a_longer_one() -> None:
+    scheduler = Scheduler()
+    policy = RunPolicy(max_concurrent=2, stagger=10.0, pause_between=1.0)
+    scheduler.register(1, sheets(2), now=0, policy=policy)
+    assert take(scheduler) == [(1, 1)]
+    scheduler.report(1, 1, SheetEnd.DONE, 2.0)
+    assert take(scheduler, 3.0) == []
+    assert reason(scheduler, 2, 3.0) == (WaitReason.STAGGER, 10.0, "")
+    assert take(scheduler, 10.0) == [(1, 2)]
+
+
 def test_a_retry_time_is_kept_over_dependencies_that_open_later() -> None:
     scheduler = Scheduler()
     tasks = [SheetTask(1), SheetTask(2, (range(1, 2),))]
@@ -207,6 +218,29 @@ def test_paused_jobs_and_held_schedulers_start_nothing_and_say_why() -> None:
     scheduler.hold_job(1, None, 0)
     assert take(scheduler) == [(1, 1), (1, 2)]
     scheduler.hold_job("unknown", None, 0)
+
+
+def test_jobs_that_were_paused_share_equally_and_are_not_repaid() -> None:
+    scheduler = Scheduler(Limits(max_concurrent_sheets=1))
+    for job in ("a", "b", "c"):
+        scheduler.register(job, sheets(100), now=0, policy=MANY)
+    scheduler.hold_job("b", Wait(WaitReason.PAUSED), 0)
+    scheduler.hold_job("c", Wait(WaitReason.PAUSED), 0)
+
+    def serve(n: int) -> list[object]:
+        order = []
+        for _ in range(n):
+            [(job, num)] = take(scheduler)
+            order.append(job)
+            scheduler.report(job, num, SheetEnd.DONE, 0)
+        return order
+
+    assert serve(30) == ["a"] * 30
+    scheduler.hold_job("b", None, 0)
+    scheduler.hold_job("c", None, 0)
+    order = serve(12)
+    assert sorted(order[:3]) == ["a", "b", "c"] or sorted(order[:4]) == ["a", "b", "b", "c"]
+    assert {job: order.count(job) for job in "abc"} == {"a": 4, "b": 4, "c": 4}
 
 
 # --- registration ---------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def jobs(draw: st.DrawFn) -> list[SheetTask]:
     return tasks
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=120)
 @given(data=st.data())
 def test_limits_dependencies_and_full_use_of_slots(data: st.DataObject) -> None:
     limits = Limits(

@@ -137,7 +137,7 @@ async def test_an_attempt_that_never_ran_may_be_intended_again(store, submit) ->
     store.journal.add([AttemptIntended(key.run_id, 1, 1, 3.0, "two", "boot", "cli")])
     await store.journal.flush()
     with store.reader() as reader:
-        (attempt,) = reader.attempts(key.run_id)
+        (attempt,) = reader.open_attempts(key.run_id)
     assert (attempt.token, attempt.ended, attempt.mode) == ("two", None, AttemptMode.NORMAL)
 
 

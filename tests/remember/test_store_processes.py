@@ -79,7 +79,7 @@ async def main():
     while not troubled.is_set():
         number += 1
         journal.add([EventHappened(0, Event("e", data={{"number": number, "fill": "x" * 900}}))])
-        await asyncio.sleep(0)
+        await journal.written()
     refused = 0
     for sync in Sync:
         try:

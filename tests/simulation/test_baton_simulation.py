@@ -22,12 +22,12 @@ def simulate(seeds: range, *, trouble: float, commands: float) -> None:
 
 @pytest.mark.parametrize("block", range(8))
 def test_outcomes_of_every_kind(block: int) -> None:
-    simulate(range(block * 150, block * 150 + 150), trouble=0.4, commands=0.0)
+    simulate(range(block * 120, block * 120 + 120), trouble=0.4, commands=0.0)
 
 
 @pytest.mark.parametrize("block", range(8))
 def test_people_restarts_and_limits_interfere(block: int) -> None:
-    simulate(range(10_000 + block * 150, 10_000 + block * 150 + 150), trouble=0.3, commands=0.15)
+    simulate(range(10_000 + block * 120, 10_000 + block * 120 + 120), trouble=0.3, commands=0.15)
 
 
 def test_a_quiet_day_completes() -> None:

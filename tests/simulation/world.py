@@ -345,6 +345,8 @@ class World:
             if old_record.status.terminal and moved:
                 assert book.opened, "a terminal sheet moved"
             book.records[effect.num] = effect.record
+            if book.released(effect.num) and effect.record.status is SheetStatus.SKIPPED:
+                book.highest[effect.num] = effect.record.attempt  # nothing of it was started
         elif isinstance(effect, Launch):
             self._launch(book, effect)
             deadline = self.now + book.tasks[effect.num].timeout

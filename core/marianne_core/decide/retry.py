@@ -52,7 +52,7 @@ def judge(
         case Ended.OK if _completes(record, outcome, policy):
             return _complete(record, outcome, policy, now)
         case Ended.SKIPPED:
-            skipped = _over(record, SheetStatus.SKIPPED, reason_of(outcome))
+            skipped = _skipped(record, outcome)
             return Ruling(SheetEnd.SKIPPED, skipped)
         case Ended.CANCELLED:
             cancelled = _over(record, SheetStatus.CANCELLED, reason_of(outcome))
@@ -71,7 +71,7 @@ def conclude(record: SheetRecord, outcome: Outcome, reason: str) -> Ruling:
     if outcome.ended is Ended.OK and outcome.pass_rate >= 100:
         return Ruling(SheetEnd.DONE, _over(record, SheetStatus.COMPLETED))
     if outcome.ended is Ended.SKIPPED:
-        skipped = _over(record, SheetStatus.SKIPPED, reason_of(outcome))
+        skipped = _skipped(record, outcome)
         return Ruling(SheetEnd.SKIPPED, skipped)
     return Ruling(SheetEnd.FAILED, _over(record, SheetStatus.CANCELLED, reason))
 
@@ -119,6 +119,12 @@ def _completes(record: SheetRecord, outcome: Outcome, policy: RunPolicy) -> bool
         and outcome.pass_rate >= policy.completion_threshold
         and record.completions_used < policy.max_completion_attempts
     )
+
+
+def _skipped(record: SheetRecord, outcome: Outcome) -> SheetRecord:
+    """The score itself skips the sheet: nothing was started, so no attempt is counted."""
+    over = _over(record, SheetStatus.SKIPPED, reason_of(outcome))
+    return replace(over, attempt=record.attempt - 1)
 
 
 def _over(record: SheetRecord, status: SheetStatus, reason: str = "") -> SheetRecord:

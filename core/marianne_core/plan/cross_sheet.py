@@ -137,7 +137,8 @@ def read_head(path: Path, limit: int, *, errors: str = "replace") -> str:
         size = os.fstat(file.fileno()).st_size
     whole = len(data) < wanted
     decoder = codecs.getincrementaldecoder("utf-8")(errors=errors)
-    text = redact(decoder.decode(data, final=whole))
+    # No argument of a program can hold a NUL, and no person reads one.
+    text = redact(decoder.decode(data, final=whole).replace("\0", "\ufffd"))
     if whole and len(text) <= limit:
         return text
     return f"{text[:limit]}\n[... cut after {limit} characters; the whole has {size} bytes]"

@@ -98,7 +98,7 @@ class Home:
         private_folder(self.root)
         for folder in (self.runs, self.root / "run", self.socket.parent):
             private_folder(folder)
-        probe = self.root / ".write-probe"
+        probe = self.root / f".write-probe-{os.getpid()}"
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             os.close(os.open(probe, flags, 0o600))

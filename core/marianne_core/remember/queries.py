@@ -191,11 +191,11 @@ class Reader:
     def attempts(self, run_id: int, num: int | None = None) -> list[AttemptRow]:
         """Attempts of a sheet, or of all sheets of a run, in order of sheet and attempt.
 
-        Those that were only intended (see `open_attempts`), or never ran, are left out.
+        Those of which nothing was started (only intended, skipped, never ran) are left out.
         """
         rows = self._rows(
             f"{_ATTEMPT} WHERE run_id = ? AND num BETWEEN ? AND ?"
-            " AND (started_at IS NOT NULL OR ended IS NOT NULL) AND ended IS NOT 'never_ran'"
+            " AND (started_at IS NOT NULL OR ended IS NOT NULL) AND ifnull(ended, '') NOT IN ('never_ran', 'skipped')"
             " ORDER BY num, attempt",
             run_id,
             -1 if num is None else num,

@@ -61,6 +61,7 @@ class Commands:
 
     async def _accept(self, submission: Submission) -> SubmitReply:
         request, plan = submission.request, submission.plan
+        await self._journal.written()
         before = await asyncio.to_thread(self._newest_run_of, str(submission.score.path))
         if before is not None and not before.status.terminal:
             if not (request.replace or (request.fresh and before.status is JobStatus.PAUSED)):

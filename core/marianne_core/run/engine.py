@@ -269,6 +269,8 @@ class Engine:
     ) -> None:
         """Go on with an attempt of an earlier conductor; `part` is what is left of it to do."""
         run = attempt.run
+        # Known before anything is told: a deadline that is past orders its end at once.
+        self._playing[run.run_id, attempt.num] = attempt
         if isinstance(finding, Adopt | HeldByStranger):
             attempt.shim_alive = True
             deadline = attempt.deadline
@@ -296,7 +298,10 @@ class Engine:
             _log.exception(
                 "engine.attempt_failed", extra={"run_id": attempt.run.run_id, "sheet": attempt.num}
             )
-            await self.musician.make_sure_it_is_over(attempt)
+            try:
+                await self.musician.make_sure_it_is_over(attempt)
+            except Exception:
+                _log.exception("engine.tree_not_ended", extra={"sheet": attempt.num})
             outcome = Outcome(
                 Ended.FAILED,
                 code="E999",
@@ -308,6 +313,7 @@ class Engine:
 
     def _ended(self, attempt: Playing, outcome: Outcome) -> None:
         run = attempt.run
+        self._intents.used(run.run_id, attempt.num, attempt.number)
         if attempt.report is not None:
             run.reports[attempt.num] = attempt.report
         rows: list[Change] = [

@@ -39,6 +39,8 @@ class Intents:
         self._likely = likely
         self._row = row
         self._tokens: dict[Key, str] = {}
+        self._ahead = 0
+        """Intents written, or being written, for attempts that were not launched yet."""
         self._commits: dict[Key, asyncio.Task[None]] = {}
         """Commits that are under way, by what they contain."""
 
@@ -47,8 +49,9 @@ class Intents:
         key = (launch.run_id, launch.num, launch.attempt)
         if key not in self._tokens:
             self._write([launch])
-        elif len(self._tokens) - len(self._commits) < _FEW and not self._commits:
+        elif not self._commits and self._ahead <= _FEW:
             self._write([])
+        self._ahead -= 1
         return self._tokens[key]
 
     async def committed(self, run_id: int, num: int, attempt: int) -> None:
@@ -56,13 +59,17 @@ class Intents:
         key = (run_id, num, attempt)
         if (commit := self._commits.get(key)) is not None:
             await asyncio.shield(commit)
-        self._tokens.pop(key, None)
+
+    def used(self, run_id: int, num: int, attempt: int) -> None:
+        """The attempt is over."""
+        self._tokens.pop((run_id, num, attempt), None)
 
     def forget(self, run_id: int) -> list[Key]:
         """The run is over: returns its intents that were never used, and drops them."""
         unused = [key for key in self._tokens if key[0] == run_id]
         for key in unused:
             del self._tokens[key]
+        self._ahead = max(0, self._ahead - len(unused))
         return unused
 
     def _write(self, wanted: list[Launch]) -> None:
@@ -77,6 +84,7 @@ class Intents:
         rows = []
         for key, launch in launches.items():
             self._tokens[key] = new_token()
+            self._ahead += 1
             rows.append(self._row(launch, self._tokens[key]))
         commit = asyncio.create_task(self._commit(list(launches), rows), name="mzt-intents")
         self._commits.update(dict.fromkeys(launches, commit))
@@ -85,6 +93,7 @@ class Intents:
         try:
             await self._journal.commit(rows, sync=Sync.WRITE)
         except StateError:
+            self._ahead = 0
             for key in keys:
                 self._tokens.pop(key, None)
             raise

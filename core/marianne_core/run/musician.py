@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 from collections import deque
 from collections.abc import Awaitable, Mapping
@@ -130,6 +131,12 @@ class Musician:
 
     async def conclude(self, attempt: Playing) -> Outcome:
         """From the shim's end to the outcome: what is left is ended, the result read and validated."""
+        try:
+            return await self._conclude(attempt)
+        finally:
+            self._strays.over(attempt)
+
+    async def _conclude(self, attempt: Playing) -> Outcome:
         attempt.shim_alive = False
         sheet = attempt.run.plan.sheets[attempt.num - 1]
         end = read_end(attempt.files, attempt.token, attempt.waited)
@@ -218,6 +225,10 @@ class Musician:
         program = resolve_program(invocation.argv[0], invocation.env.get("PATH"), plan.base)
         argv = (str(program), *invocation.argv[1:])
         attempt.baseline = take_baseline(rules_for(plan, sheet.num))
+        if attempt.baseline:
+            # On the disk too: another conductor may validate what this attempt does.
+            with open(attempt.files.name("base"), "w", encoding="utf-8") as file:
+                json.dump(attempt.baseline.to_dict(), file)
         attempt.argv_digest = _digest("\0".join(argv))
         attempt.prompt_hash = _digest(prompt.text)
         return LaunchSpec(

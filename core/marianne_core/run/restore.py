@@ -6,6 +6,7 @@ is looked at by the recovery table (design, section 4), and goes on where it sta
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -132,6 +133,8 @@ class NotRestored:
 
     row: RunRow
     error: MztError
+    ended: tuple[SheetRow, ...] = ()
+    """Sheets that the store shows in progress, though nothing of them runs any more."""
 
 
 def read_unfinished(home: Home, **how: Any) -> list[RestoredRun | NotRestored]:
@@ -166,7 +169,16 @@ def _restored_or_not(
     try:
         return restore_run(row, submission, sheets, open_attempts, reader=reader, **how)
     except MztError as error:
-        return NotRestored(row, error)
+        run_dir = how["runs_dir"] / str(row.run_id)
+        records = {a.num: _attempt_record(run_dir, a) for a in open_attempts}
+        found = examine_all(records.values())
+        alive = {
+            num
+            for num, record in records.items()
+            if isinstance(found[record.token], Adopt | HeldByStranger)
+        }
+        ended = [s for s in sheets if s.status is SheetStatus.IN_PROGRESS and s.num not in alive]
+        return NotRestored(row, error, tuple(ended))
 
 
 def _record(sheet: SheetRow, attempt: AttemptRow | None, clock: Clock) -> SheetRecord | None:
@@ -203,15 +215,17 @@ def _last_report(reader: Reader, run_id: int, num: int, record: SheetRecord) -> 
     return ValidationReport()
 
 
-def record_of(restored: RestoredRun, attempt: AttemptRow) -> AttemptRecord:
+def _attempt_record(run_dir: Path, attempt: AttemptRow) -> AttemptRecord:
     """An open attempt, as the recovery table looks at it."""
-    files = AttemptFiles(restored.run.run_dir, attempt.num, attempt.attempt)
+    files = AttemptFiles(run_dir, attempt.num, attempt.attempt)
     return AttemptRecord(attempt.token, files, attempt.boot_id)
 
 
 def examine_attempts(restored: Iterable[RestoredRun]) -> dict[str, Finding]:
     """What became of all open attempts, by token. Looks at files and processes: call it in a thread."""
-    return examine_all(record_of(run, row) for run in restored for row in run.open_attempts)
+    return examine_all(
+        _attempt_record(run.run.run_dir, row) for run in restored for row in run.open_attempts
+    )
 
 
 def take_up(
@@ -221,7 +235,7 @@ def take_up(
     attempt = Playing(restored.run, row.num, row.attempt, row.mode, row.token, first_try=False)
     attempt.intended = True
     attempt.started_at = row.started_at or row.intended_at
-    attempt.baseline = Baseline.since(row.intended_at)
+    attempt.baseline = _stored_baseline(attempt)
     attempt.deadline = row.deadline or 0.0
     match finding:
         case Exited() | OtherBoot(exit_status=int()):
@@ -239,6 +253,15 @@ def take_up(
             return attempt, partial(_end_then_lost, musician=musician)
         case _:
             return attempt, _lost
+
+
+def _stored_baseline(attempt: Playing) -> Baseline:
+    """What the musician wrote before the attempt, or its start where that is gone."""
+    try:
+        with open(attempt.files.name("base"), encoding="utf-8") as file:
+            return Baseline.from_dict(json.load(file))
+    except (OSError, ValueError):
+        return Baseline.since(attempt.started_at)
 
 
 async def _lost(attempt: Playing) -> Outcome:

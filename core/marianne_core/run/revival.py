@@ -12,7 +12,7 @@ from marianne_core.config.daemon import DaemonConfig
 from marianne_core.config.profiles import Profiles
 from marianne_core.decide import messages
 from marianne_core.model.clock import Clock
-from marianne_core.model.states import JobStatus
+from marianne_core.model.states import JobStatus, SheetStatus
 from marianne_core.model.waits import WaitReason
 from marianne_core.remember import changes
 from marianne_core.remember.changes import Sync
@@ -125,7 +125,22 @@ class Revival:
             paused_by="recovery",
             elapsed=row.elapsed,
         )
-        self._journal.add([saved], sync=Sync.LAZY)
+        sheets = [
+            changes.SheetSaved(
+                row.run_id,
+                sheet.num,
+                SheetStatus.PENDING,
+                at=saved.at,
+                reason="it ended, or never began; its run goes on from there when it can be taken up",
+                attempts=sheet.attempts,
+                retries_used=sheet.retries_used,
+                completions_used=sheet.completions_used,
+                lost_in_row=sheet.lost_in_row,
+                mode=sheet.mode,
+            )
+            for sheet in broken.ended
+        ]
+        self._journal.add([saved, *sheets], sync=Sync.LAZY)
         _log.warning(
             "recovery.run_set_aside",
             extra={"job_id": row.job_id, "run": row.run, "reason": reason},

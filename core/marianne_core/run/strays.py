@@ -62,13 +62,17 @@ class Strays:
         `group_known`: its process group has its shim's pid and is worth asking. Without a
         sub-reaper a process that left the group is ended a moment after this returns.
         """
-        self._living.discard(attempt.token)
         in_group = attempt.pid is None or not group_known or group_has_members(attempt.pid)
         if in_group or (self._subreaper and self._has_orphans(attempt.token)):
             await self._end(attempt)
             if self._subreaper:
                 reap(adopted_children(self._children.awaited()))
-        elif not self._subreaper:
+
+    def over(self, attempt: Playing) -> None:
+        """Nothing of the attempt runs any more, its validations neither: what carries its token is
+        a stray. A sub-reaper has found those already."""
+        self._living.discard(attempt.token)
+        if not self._subreaper:
             self._gone[attempt.token] = attempt
             if self._sweep is None:
                 self._sweep = asyncio.create_task(self._sweep_soon(), name="mzt-strays")

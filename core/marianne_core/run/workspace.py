@@ -29,7 +29,7 @@ def check_workspace(workspace: Path) -> None:
                 hint="make it writable, or choose another with -w",
             )
         return
-    if workspace.exists():
+    if workspace.exists() and not workspace.is_dir():  # it may be made this moment
         raise InputError(
             "the workspace is not a folder", where=str(workspace), hint="choose another with -w"
         )

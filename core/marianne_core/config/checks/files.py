@@ -56,7 +56,7 @@ def _check_workspace(score: Score, findings: Findings, given: Path | None) -> No
         if not os.access(workspace, os.W_OK | os.X_OK):
             findings.error("V002", f"the workspace {workspace} cannot be written", "workspace")
         return
-    if os.path.lexists(workspace):
+    if os.path.lexists(workspace) and not os.path.isdir(workspace):  # it may be made this moment
         findings.error("V002", f"the workspace {workspace} is not a directory", "workspace")
         return
     parent = workspace.parent
