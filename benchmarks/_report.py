@@ -24,10 +24,15 @@ def machine(folder: str | None = None) -> str:
     )
 
 
-def ratio(name: str, ours: list[float], bare: list[float], *, unit: str = "ms", target: str = "") -> float:
+def ratio(
+    name: str, ours: list[float], bare: list[float], *, unit: str = "ms", target: str = ""
+) -> float:
     """Print both medians and their ratio; samples are seconds. Returns the ratio."""
     scale = {"s": 1.0, "ms": 1e3, "µs": 1e6}[unit]
     a, b = median(ours), median(bare)
     wanted = f"  (target {target})" if target else ""
-    print(f"{name}: {a * scale:.2f} {unit} against {b * scale:.2f} {unit} bare = {a / b:.2f} x{wanted}", flush=True)
+    print(
+        f"{name}: {a * scale:.2f} {unit} against {b * scale:.2f} {unit} bare = {a / b:.2f} x{wanted}",
+        flush=True,
+    )
     return a / b

@@ -31,7 +31,9 @@ def main() -> None:
             flush=True,
         )
     print(f"at 100,000: {1 / per_sheet[100_000]:,.0f} a second  (target 50,000)")
-    print(f"a decision at 100,000 against 1,000: {per_decision[100_000] / per_decision[1000]:.2f} x  (target 2)")
+    print(
+        f"a decision at 100,000 against 1,000: {per_decision[100_000] / per_decision[1000]:.2f} x  (target 2)"
+    )
 
 
 def _play(count: int) -> tuple[float, float, float]:

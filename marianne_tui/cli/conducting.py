@@ -22,12 +22,14 @@ from marianne_core.serve.client import Client
 from marianne_core.serve.host import CTRL_C_HELP, host
 from marianne_core.serve.socket_client import SocketClient
 from marianne_core.serve.stop import Stop
-from marianne_tui.cli.following import exit_code_of, follow
+from marianne_tui.cli.following import exit_code_of, follow, is_over
 from marianne_tui.cli.views import View
 
 _PATIENCE = 10.0
 """Seconds to wait for a conductor that holds the state lock but does not answer yet."""
 _NAP = 0.05
+_LEAVING = 2.0
+"""Seconds a conductor that leaves may take to write its last rows."""
 _LAST_STATUS = 0.2
 """Seconds to ask for the last status of a view that is told to go; the host waits 0.3."""
 
@@ -102,7 +104,14 @@ class _Hosting:
     async def run(self) -> int:
         # This process is all a host's own, so orphans of sheets may become its children.
         conductor = Conductor(self._settings, self._home, subreaper=become_subreaper())
-        return await host(conductor, self._home, self._body, announce=self._view.say)
+        return await host(
+            conductor,
+            self._home,
+            self._body,
+            announce=self._view.say,
+            log=self._settings.log_file,
+            log_level=self._settings.log_level,
+        )
 
     async def _body(self, client: Client, _stop: Stop) -> int:
         self.begun = True
@@ -147,6 +156,9 @@ async def _act_and_follow(home: Home, client: Client, action: Action, view: View
         target = await action(client)
         view.name_sheets(_titles(home, target))
         status = await follow(client, target.job_id, target.run, events, view)
+        if status is None or not is_over(status):
+            # The conductor left; its last words are in the store, or will be in a moment.
+            status = await _stored_end(home, target) or status
     except asyncio.CancelledError:
         # Told to go. The last line of a view is still the status, if there is one to be had.
         if target is not None:
@@ -164,6 +176,21 @@ async def _last_status(client: Client, target: Target) -> dict[str, Any] | None:
         async with asyncio.timeout(_LAST_STATUS):
             return await client.status(f"{target.job_id}#{target.run}")
     return None
+
+
+async def _stored_end(home: Home, target: Target) -> dict[str, Any] | None:
+    """The run's status from the store if it is over there; waits while its conductor is leaving."""
+    ref = JobRef(target.job_id, target.run)
+    deadline = time.monotonic() + _LEAVING
+    while True:
+        gone = StateLock(home.lock).holder() is None
+        with contextlib.suppress(MztError), open_reader(home) as reader:
+            status = reader.status(ref)
+            if is_over(status):
+                return status
+        if gone or time.monotonic() >= deadline:
+            return None
+        await asyncio.sleep(_NAP)
 
 
 def _titles(home: Home, target: Target) -> dict[int, str]:

@@ -23,7 +23,9 @@ def head_line(plan: Plan) -> str:
     """`hello: 5 sheets in 3 movements, workspace /tmp/hello`."""
     sheets = counted(plan.total_sheets, "sheet")
     movements = counted(plan.total_stages, "movement")
-    return f"{one_line(plan.config.name)}: {sheets} in {movements}, workspace {one_line(plan.workspace)}"
+    head = f"{one_line(plan.config.name)}: {sheets} in {movements}, workspace {one_line(plan.workspace)}"
+    about = one_line(plan.config.description or "")
+    return f"{head}\n  {about}" if about else head
 
 
 def level_lines(plan: Plan) -> list[str]:

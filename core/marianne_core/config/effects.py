@@ -25,6 +25,7 @@ PREFIXES: Final[Mapping[Model, str]] = {
 """What stands before a path of the table: nothing for scores."""
 
 _LIMITS = "comes with waiting for rate limits"
+_FALLBACKS = "is planned and shown; playing on it comes with the failure policy"
 _BREAKER = "comes with the circuit breaker"
 _COST = "comes with counting costs"
 _STALE = "comes with detecting silent sheets"
@@ -43,6 +44,10 @@ _OLD = "has no use here: one database in the state directory remembers everythin
 
 NOT_YET_IN_EFFECT: Final[Mapping[str, str]] = {
     # Scores.
+    "instrument_fallbacks": _FALLBACKS,
+    "movements.instrument_fallbacks": _FALLBACKS,
+    "sheet.per_sheet_fallbacks": _FALLBACKS,
+    "parallel.budget_partition": _COST,
     "spec": _SKILLS,
     "sheet.spec_tags": _SKILLS,
     "techniques": _SKILLS,
@@ -74,8 +79,6 @@ NOT_YET_IN_EFFECT: Final[Mapping[str, str]] = {
     "backend.temperature": _HTTP,
     "backend.recursive_light": "is not supported: recursive_light cannot be played",
     "backend.ollama": _HTTP,
-    "backend.sheet_overrides.cli_model": "comes with the agents' profiles",
-    "backend.sheet_overrides.model": _HTTP,
     "backend.sheet_overrides.temperature": _HTTP,
     "backend.sheet_overrides.max_tokens": _HTTP,
     **{
@@ -110,6 +113,7 @@ NOT_YET_IN_EFFECT: Final[Mapping[str, str]] = {
     "profile:cli.command.mcp_config_workspace_path": _MCP,
     "profile:cli.command.mcp_config_workspace_merge_key": _MCP,
     # conductor.yaml.
+    "conductor.yaml:config_file": "is set by the program",
     "conductor.yaml:shutdown_timeout_seconds": _DAEMON,
     "conductor.yaml:on_restart": _DAEMON,
     "conductor.yaml:on_conductor_death": _DAEMON,

@@ -64,9 +64,13 @@ class ActiveRun:
             self.winners.pop(num, None)
 
     def stdout_of(self, num: int) -> Path | None:
-        """The whole stored output of a completed sheet, or None."""
+        """The whole stored output of a completed sheet (its answer, where one was parsed), or None."""
         attempt = self.winners.get(num)
-        return AttemptFiles(self.run_dir, num, attempt).stdout if attempt else None
+        if not attempt:
+            return None
+        files = AttemptFiles(self.run_dir, num, attempt)
+        answer = Path(files.name("txt"))
+        return answer if answer.exists() else files.stdout
 
     def status_of(self, num: int) -> SheetStatus:
         """Where a sheet stands, as far as other sheets' templates may know."""

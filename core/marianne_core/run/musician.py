@@ -149,6 +149,8 @@ class Musician:
             return outcome_of(end, None)
         reader = self._ensemble.reader(sheet.instrument)
         result = await reader.read(end.exit_status, attempt.files.stdout, attempt.files.stderr)
+        if result.text is not None:
+            _keep_answer(attempt, result.text)
         for warning in result.warnings:
             self._log.note(attempt, "sheet.warning", reason=warning)
         outcome = outcome_of(end, result)
@@ -314,6 +316,12 @@ class Musician:
                 self._spawned_this_turn += 1
         if self._spawned_this_turn:
             asyncio.get_running_loop().call_soon(self._new_turn)
+
+
+def _keep_answer(attempt: Playing, text: str) -> None:
+    """What the instrument answered, taken out of its events: other sheets are told this."""
+    with open(attempt.files.name("txt"), "w", encoding="utf-8", errors="replace") as file:
+        file.write(text)
 
 
 def _previous(attempt: Playing) -> CrossSheet:

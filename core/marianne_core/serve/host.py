@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 from marianne_core.model.errors import EXIT_INTERRUPTED, EXIT_LEFT
@@ -74,11 +75,13 @@ async def host(
     body: Body,
     *,
     announce: Callable[[str], None],
+    log: Path | None = None,
+    log_level: str = "info",
 ) -> int:
     """Run `body` beside a conductor of its own, reachable for other terminals; the exit status.
 
     Opens the conductor and its socket, catches SIGINT, SIGTERM and SIGHUP while they are open,
-    and sends the log to the state directory. The status is what the body returned, 4 when it was
+    and sends the log (of `log_level` and above) to `log`, or to the state directory. The status is what the body returned, 4 when it was
     cut short by leaving, 130 when Ctrl-C ended the sheets. `announce` gets lines for the person.
 
     After the body's end the host stays while the conductor still has active runs, which came from
@@ -98,7 +101,8 @@ async def host(
             opened.set()
             return await _Session(conductor, server, stop, deadline, announce).run(body)
 
-    with logging_to(home.log), caught_signals(stop):
+    level = logging.getLevelNamesMapping()[log_level.upper()]
+    with logging_to(log or home.log, level), caught_signals(stop):
         # Opening and closing stay in one task: a conductor may hold a task group open.
         running = asyncio.create_task(session(), name="mzt-host")
         guard = asyncio.create_task(_guard(stop, opened, running, deadline))

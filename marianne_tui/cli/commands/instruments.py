@@ -31,6 +31,10 @@ class Finding:
     """Path of its program when it was found."""
     origin: str = ""
     """File of its profile."""
+    about: str = ""
+    """What its profile says of it."""
+    caution: str = ""
+    """What its profile warns of."""
 
 
 def examine(profiles: Profiles, name: str) -> Finding:
@@ -46,7 +50,11 @@ def examine(profiles: Profiles, name: str) -> Finding:
     program = shutil.which(executable)
     if program is None:
         return Finding(name, "missing", f"the program {executable!r} is not in PATH", origin=origin)
-    return Finding(name, "ready", profile.display_name, program, origin)
+    caution = ""
+    if profile.execution_status == "warning":
+        caution = profile.execution_status_detail or "its profile warns of it, without a word why"
+    about = profile.description or ""
+    return Finding(name, "ready", profile.display_name, program, origin, about, caution)
 
 
 @click.group("instruments", help="Instruments that scores can name.")
@@ -96,6 +104,8 @@ def check(ctx: click.Context, name: str, as_json: bool) -> None:
         click.echo(f"{_mark(finding)} {one_line(name)}: {finding.state}")
         facts = [
             ("detail", finding.detail),
+            ("about", finding.about),
+            ("warning", finding.caution),
             ("program", finding.program),
             ("profile", finding.origin),
             ("alias of", ALIASES.get(name, "")),
@@ -123,4 +133,6 @@ def _as_dict(finding: Finding) -> dict[str, str]:
         "detail": finding.detail,
         "program": finding.program,
         "profile": finding.origin,
+        "about": finding.about,
+        "warning": finding.caution,
     }
