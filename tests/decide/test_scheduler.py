@@ -239,7 +239,6 @@ def test_jobs_that_were_paused_share_equally_and_are_not_repaid() -> None:
     scheduler.hold_job("b", None, 0)
     scheduler.hold_job("c", None, 0)
     order = serve(12)
-    assert sorted(order[:3]) == ["a", "b", "c"] or sorted(order[:4]) == ["a", "b", "b", "c"]
     assert {job: order.count(job) for job in "abc"} == {"a": 4, "b": 4, "c": 4}
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from marianne_core.config.load import score_from_text
+from marianne_core.config.load import Score, score_from_text
 from marianne_core.config.profiles import Profiles
 from marianne_core.decide.messages import SheetRecord
 from marianne_core.model.clock import Clock
@@ -95,7 +95,7 @@ def restore_run(
     Raises InputError when its score is not understood any more (a newer version is stricter, an
     instrument's profile is gone).
     """
-    score = score_from_text(submission.score, Path(row.score_path))
+    score = _as_submitted(submission, row)
     plan = build_plan(
         score,
         profiles,
@@ -125,6 +125,16 @@ def restore_run(
             run.reports[num] = _last_report(reader, row.run_id, num, record)
     alive = tuple(a for num, a in last_open.items() if records[num].alive)
     return RestoredRun(run, row, records, submission.options, alive, corrected)
+
+
+def _as_submitted(submission: Submission, row: RunRow) -> Score:
+    """The score as it was, its template file included, which may be gone or changed by now."""
+    score = score_from_text(submission.score, Path(row.score_path))
+    template = submission.options.get("template")
+    if not isinstance(template, str):
+        return score
+    prompt = score.config.prompt.model_copy(update={"template": template, "template_file": None})
+    return replace(score, config=score.config.model_copy(update={"prompt": prompt}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,13 @@ class Submission:
 
     def draft(self, now: float) -> RunDraft:
         """The row of the run; `now` is wall clock, seconds."""
+        options: dict[str, object] = {
+            "fresh": self.request.fresh,
+            "start_sheet": self.request.start_sheet,
+        }
+        if (template := self.score.config.prompt.template_file) is not None:
+            # The run goes on with the template it began with, whatever becomes of the file.
+            options["template"] = template.read_text(encoding="utf-8")
         return RunDraft(
             score_path=str(self.score.path),
             score=self.score.text,
@@ -42,10 +49,7 @@ class Submission:
             workspace=str(self.plan.workspace),
             submitted_at=now,
             variables=self.request.variables,
-            options={
-                "fresh": self.request.fresh,
-                "start_sheet": self.request.start_sheet,
-            },
+            options=options,
         )
 
     def sheets(self) -> Iterator[SheetDraft]:

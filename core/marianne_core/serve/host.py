@@ -81,8 +81,9 @@ async def host(
     """Run `body` beside a conductor of its own, reachable for other terminals; the exit status.
 
     Opens the conductor and its socket, catches SIGINT, SIGTERM and SIGHUP while they are open,
-    and sends the log (of `log_level` and above) to `log`, or to the state directory. The status is what the body returned, 4 when it was
-    cut short by leaving, 130 when Ctrl-C ended the sheets. `announce` gets lines for the person.
+    and sends the log (of `log_level` and above) to `log`, or to the state directory. The status
+    is what the body returned, 4 when it was cut short by leaving, 130 when Ctrl-C ended the
+    sheets. `announce` gets lines for the person.
 
     After the body's end the host stays while the conductor still has active runs, which came from
     other terminals. Once it was told to leave, the process ends within two seconds: if closing
