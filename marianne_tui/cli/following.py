@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -23,6 +24,8 @@ from marianne_tui.cli.views import View
 _ENDS = ("job.completed", "job.failed", "job.cancelled", "job.paused", "job.paused_at_chain")
 _LAST_EVENT = 0.25
 """Seconds to wait for the last event of a run whose status says that it is over."""
+_TOGETHER = 0.02
+"""Seconds in which events gather before they are shown together."""
 _STATUS_SHARE = 0.1
 """At most this part of the time is spent on fetching statuses: long runs are painted less often."""
 
@@ -55,29 +58,31 @@ async def follow(
         return None
     view.begin(status)
     looked, cost, end_seen = time.monotonic(), 0.0, False
-    upcoming: asyncio.Future[Event] | None = None
+    heard: deque[Event | None] = deque()
+    wake = asyncio.Event()
+    listening = asyncio.create_task(_listen(events, heard, wake), name="mzt-follow")
     try:
         # A status can be ahead of the events; the run's last event is waited for a moment, so
         # that no line is missing at the end.
         while not (is_over(status) and (end_seen or time.monotonic() - looked > _LAST_EVENT)):
-            if upcoming is None:
-                upcoming = asyncio.ensure_future(anext(events))
             pause = max(view.refresh_seconds, cost / _STATUS_SHARE)
             due = looked + (_LAST_EVENT if is_over(status) else pause)
-            await asyncio.wait({upcoming}, timeout=max(0.0, due - time.monotonic()))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                    await wake.wait()
+            wake.clear()
             told = False
-            if upcoming.done():
-                try:
-                    event = upcoming.result()
-                except (StopAsyncIteration, NoConductorError):
+            while heard:
+                event = heard.popleft()
+                if event is None:
                     return await _status(client, name)
-                upcoming = None
                 if event.event == "stream.gap":
                     view.say("events came faster than this view could read; some are not shown")
                 elif event.job_id == job_id and event.run in (0, run):
                     view.event(event)
-                    told = event.event.startswith("job.")
-                    end_seen = event.event in _ENDS if told else end_seen
+                    of_job = event.event.startswith("job.")
+                    told = told or of_job
+                    end_seen = event.event in _ENDS if of_job else end_seen
             if told or (time.monotonic() >= due and not is_over(status)):
                 before = time.monotonic()
                 newest = await _status(client, name)
@@ -87,12 +92,25 @@ async def follow(
                 cost = looked - before
                 if not is_over(status):
                     view.show(status)
+            else:
+                # Events gather for a moment nobody notices: a fast run is not slowed by being seen.
+                await asyncio.sleep(_TOGETHER)
     finally:
-        if upcoming is not None:
-            upcoming.cancel()
-            with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, NoConductorError):
-                await upcoming
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
     return status
+
+
+async def _listen(
+    events: AsyncIterator[Event], heard: deque[Event | None], wake: asyncio.Event
+) -> None:
+    """Collect events as they come; None stands for the end of the stream."""
+    with contextlib.suppress(NoConductorError):
+        async for event in events:
+            heard.append(event)
+            wake.set()
+    heard.append(None)
+    wake.set()
 
 
 async def _status(client: Client, name: str) -> dict[str, Any] | None:

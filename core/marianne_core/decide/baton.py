@@ -227,6 +227,14 @@ class Baton:
             found.append(Launch(run_id, dispatch.num, record.attempt + 1, record.mode))
         return found
 
+    def after(self, launch: Launch, n: int) -> list[Launch]:
+        """Up to `n` launches that may follow as soon as this one's attempt ends well."""
+        found = []
+        for num in self._scheduler.next_after(launch.run_id, launch.num, n):
+            record = self.record(launch.run_id, num)
+            found.append(Launch(launch.run_id, num, record.attempt + 1, record.mode))
+        return found
+
     def wait_of(self, run_id: int, num: int, now: float) -> Wait | None:
         """Why a sheet does not run now; None when it runs, is over, or is unknown."""
         run = self._lives.runs.get(run_id)

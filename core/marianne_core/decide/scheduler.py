@@ -291,6 +291,15 @@ class Scheduler:
         found = likely(self._instruments.pools(), busy.values(), n)
         return [Dispatch(job.key, num, job.generation) for job, num in found]
 
+    def next_after(self, job: Hashable, num: int, n: int) -> list[int]:
+        """Up to `n` sheets for which this running sheet is the last thing they wait for."""
+        entry = self._jobs.get(job)
+        node = entry.graph.nodes.get(num) if entry is not None else None
+        gate = node.gate if node is not None else None
+        if gate is None or gate.remaining != 1:
+            return []
+        return [each.task.num for each in gate.waiters[:n] if each.waiting == 1]
+
     def wait_of(self, job: Hashable, num: int, now: float) -> Wait | None:
         """Why a sheet does not run now; None when it runs, is over, or is unknown."""
         entry = self._jobs.get(job)

@@ -80,7 +80,7 @@ class Engine:
         self.musician = musician(self)
         """Plays the attempts."""
         self._boot_id = boot_id()
-        self._intents = Intents(journal, baton.likely, self._intent)
+        self._intents = Intents(journal, baton.likely, baton.after, self._intent)
         self._runs: dict[int, ActiveRun] = {}
         self._playing: dict[tuple[int, int], Playing] = {}
         self._endings: set[asyncio.Task[None]] = set()

@@ -32,11 +32,13 @@ class Intents:
         self,
         journal: Journal,
         likely: Callable[[int], Sequence[Launch]],
+        after: Callable[[Launch, int], Sequence[Launch]],
         row: Callable[[Launch, str], AttemptIntended],
     ) -> None:
-        """`likely` guesses the next launches; `row` makes the row of a launch with its token."""
+        """`likely` guesses the next launches, `after` those that follow one; `row` makes the row of a launch with its token."""
         self._journal = journal
         self._likely = likely
+        self._after = after
         self._row = row
         self._tokens: dict[Key, str] = {}
         self._ahead = 0
@@ -47,10 +49,8 @@ class Intents:
     def token_of(self, launch: Launch) -> str:
         """The token of an attempt that starts now; `committed` says when it may."""
         key = (launch.run_id, launch.num, launch.attempt)
-        if key not in self._tokens:
-            self._write([launch])
-        elif not self._commits and self._ahead <= _FEW:
-            self._write([])
+        if key not in self._tokens or (not self._commits and self._ahead <= _FEW):
+            self._write(launch)
         self._ahead -= 1
         return self._tokens[key]
 
@@ -72,10 +72,10 @@ class Intents:
         self._ahead = max(0, self._ahead - len(unused))
         return unused
 
-    def _write(self, wanted: list[Launch]) -> None:
-        """Commit the intents of the wanted launches and of likely ones."""
-        launches = {(each.run_id, each.num, each.attempt): each for each in wanted}
-        for each in self._likely(_AHEAD):
+    def _write(self, launch: Launch) -> None:
+        """Commit the intents of this launch, of likely ones, and of those that may follow it."""
+        launches: dict[Key, Launch] = {}
+        for each in (launch, *self._likely(_AHEAD), *self._after(launch, _AHEAD)):
             key = (each.run_id, each.num, each.attempt)
             if key not in self._tokens:
                 launches.setdefault(key, each)
