@@ -90,7 +90,7 @@ async def test_completion_waits_its_own_delay(house: House) -> None:
     rows = house.attempts(1)
     assert len(rows) == 3
     for earlier, later in itertools.pairwise(rows):
-        assert 0.19 <= later.intended_at - (earlier.finished_at or 0) < 1.5
+        assert 0.19 <= (later.started_at or 0.0) - (earlier.finished_at or 0) < 1.5
 
 
 async def test_a_failed_instrument_is_never_completed(house: House) -> None:

@@ -18,7 +18,7 @@ def _pauses(house: House, sheet: int = 1) -> list[float]:
     """Seconds between the end of an attempt and the start of the next."""
     rows = house.attempts(sheet)
     return [
-        later.intended_at - (earlier.finished_at or 0.0)
+        (later.started_at or 0.0) - (earlier.finished_at or 0.0)
         for earlier, later in itertools.pairwise(rows)
     ]
 

@@ -55,6 +55,8 @@ class RestoredRun:
     options: Mapping[str, object]
     open_attempts: tuple[AttemptRow, ...]
     """At most one a sheet: attempts whose end nobody has written down."""
+    unused: tuple[AttemptRow, ...]
+    """Intents of sheets that are over, which were never needed."""
     corrected: set[int]
     """Sheets that the store shows in progress, and that are not."""
 
@@ -124,7 +126,8 @@ def restore_run(
         if record.mode is AttemptMode.COMPLETION and not record.status.terminal:
             run.reports[num] = _last_report(reader, row.run_id, num, record)
     alive = tuple(a for num, a in last_open.items() if records[num].alive)
-    return RestoredRun(run, row, records, submission.options, alive, corrected)
+    unused = tuple(a for num, a in last_open.items() if not records[num].alive)
+    return RestoredRun(run, row, records, submission.options, alive, unused, corrected)
 
 
 def _as_submitted(submission: Submission, row: RunRow) -> Score:

@@ -12,13 +12,14 @@ from marianne_core.config.daemon import DaemonConfig
 from marianne_core.config.profiles import Profiles
 from marianne_core.decide import messages
 from marianne_core.model.clock import Clock
+from marianne_core.model.outcome import Ended, Outcome
 from marianne_core.model.states import JobStatus, SheetStatus
 from marianne_core.model.waits import WaitReason
 from marianne_core.remember import changes
 from marianne_core.remember.changes import Sync
 from marianne_core.remember.home import Home
 from marianne_core.remember.journal import Journal
-from marianne_core.remember.rows import RunRow
+from marianne_core.remember.rows import AttemptRow, RunRow
 from marianne_core.run import restore
 from marianne_core.run.active import ActiveRun
 from marianne_core.run.engine import Engine
@@ -85,10 +86,13 @@ class Revival:
     def _bring_back(self, restored: restore.RestoredRun, findings: Mapping[str, Finding]) -> None:
         """Put a stored run into the engine, and go on with its open attempts."""
         run, row = restored.run, restored.row
+        for attempt_row in restored.unused:
+            self._journal.add([self._never_ran(run.run_id, attempt_row)], sync=Sync.LAZY)
         open_attempts = []
         for attempt_row in restored.open_attempts:
             if never_ran(findings[attempt_row.token]):
                 restored.never_ran(attempt_row)
+                self._journal.add([self._never_ran(run.run_id, attempt_row)], sync=Sync.LAZY)
             else:
                 restored.started(attempt_row)
                 open_attempts.append(attempt_row)
@@ -113,6 +117,12 @@ class Revival:
             self._engine.take_up(attempt, part, finding)
         if row.status is JobStatus.CANCELLING:
             self._engine.apply(messages.CancelRun(run.run_id, row.reason))
+
+    def _never_ran(self, run_id: int, row: AttemptRow) -> changes.AttemptFinished:
+        outcome = Outcome(Ended.NEVER_RAN, reason="the conductor ended before it was started")
+        return changes.AttemptFinished(
+            run_id, row.num, row.attempt, at=self._clock.wall(), outcome=outcome
+        )
 
     def _set_aside(self, broken: restore.NotRestored) -> None:
         """A run that cannot be planned waits for a person: its profile may come back."""

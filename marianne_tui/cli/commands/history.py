@@ -63,7 +63,7 @@ def command(job: JobRef | None, sheet: int | None, runs: bool, limit: int, as_js
             return
         run = reader.get_run(job)
         attempts = reader.attempts(run.run_id, sheet)
-    attempts.sort(key=lambda attempt: (attempt.intended_at, attempt.num, attempt.attempt))
+    attempts.sort(key=lambda a: (a.started_at or a.intended_at, a.num, a.attempt))
     hidden = max(0, len(attempts) - limit)
     attempts = attempts[hidden:]
     if as_json:
