@@ -298,7 +298,11 @@ class Scheduler:
         gate = node.gate if node is not None else None
         if gate is None or gate.remaining != 1:
             return []
-        return [each.task.num for each in gate.waiters[:n] if each.waiting == 1]
+        return [
+            each.task.num
+            for each in gate.waiters[:n]
+            if each.waiting == 1 and each.state == WAITING  # one put back by a retry may still run
+        ]
 
     def wait_of(self, job: Hashable, num: int, now: float) -> Wait | None:
         """Why a sheet does not run now; None when it runs, is over, or is unknown."""

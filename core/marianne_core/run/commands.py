@@ -61,6 +61,8 @@ class Commands:
 
     async def _accept(self, submission: Submission) -> SubmitReply:
         request, plan = submission.request, submission.plan
+        if self.draining:
+            raise InputError("the conductor is draining and takes no new jobs")
         await self._journal.written()
         before = await asyncio.to_thread(self._newest_run_of, str(submission.score.path))
         if before is not None and not before.status.terminal:

@@ -83,6 +83,7 @@ class Engine:
         self._intents = Intents(journal, baton.likely, baton.after, self._intent)
         self._runs: dict[int, ActiveRun] = {}
         self._playing: dict[tuple[int, int], Playing] = {}
+        self._early_kills: dict[tuple[int, int], Kill] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._holds: dict[WaitReason, Wait] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -247,8 +248,13 @@ class Engine:
         self._play(attempt, self.musician.play)
 
     def _kill(self, effect: Kill) -> None:
-        attempt = self._playing.get((effect.run_id, effect.num))
-        if attempt is None or attempt.number != effect.attempt:
+        key = (effect.run_id, effect.num)
+        attempt = self._playing.get(key)
+        if attempt is None:
+            # A run that is taken over may be told to end before its attempts are taken up.
+            self._early_kills[key] = effect
+            return
+        if attempt.number != effect.attempt:
             return
         ending = asyncio.create_task(
             self.musician.end(attempt, effect.ended, effect.reason),
@@ -284,6 +290,9 @@ class Engine:
     def _play(self, attempt: Playing, part: Callable[[Playing], Awaitable[Outcome]]) -> None:
         self._playing[attempt.run.run_id, attempt.num] = attempt
         attempt.task = asyncio.create_task(self._to_its_end(attempt, part))
+        early = self._early_kills.pop((attempt.run.run_id, attempt.num), None)
+        if early is not None:
+            self._kill(early)
 
     async def _to_its_end(
         self, attempt: Playing, part: Callable[[Playing], Awaitable[Outcome]]
@@ -339,6 +348,9 @@ class Engine:
         """The intent to start the attempt is in the store when this returns (`AttemptLog`)."""
         attempt.intended = True
         await self._intents.committed(attempt.run.run_id, attempt.num, attempt.number)
+        if attempt.run.plan.sheets[attempt.num - 1].deps:
+            # What it builds on is in the store before it may change it.
+            await self._journal.commit([], sync=Sync.WRITE)
 
     def _intent(self, launch: Launch, token: str) -> changes.AttemptIntended:
         sheet = self._runs[launch.run_id].plan.sheets[launch.num - 1]

@@ -59,6 +59,9 @@ class Intents:
         key = (run_id, num, attempt)
         if (commit := self._commits.get(key)) is not None:
             await asyncio.shield(commit)
+        if key not in self._tokens:
+            # Its commit failed before anybody asked.
+            raise StateError("the intent to start the attempt could not be stored")
 
     def used(self, run_id: int, num: int, attempt: int) -> None:
         """The attempt is over."""
@@ -87,6 +90,7 @@ class Intents:
             self._ahead += 1
             rows.append(self._row(launch, self._tokens[key]))
         commit = asyncio.create_task(self._commit(list(launches), rows), name="mzt-intents")
+        commit.add_done_callback(_look)
         self._commits.update(dict.fromkeys(launches, commit))
 
     async def _commit(self, keys: list[Key], rows: list[AttemptIntended]) -> None:
@@ -100,3 +104,9 @@ class Intents:
         finally:
             for key in keys:
                 self._commits.pop(key, None)
+
+
+def _look(commit: asyncio.Task[None]) -> None:
+    """A commit that nobody waits for may fail in peace: its attempts ask before they start."""
+    if not commit.cancelled():
+        commit.exception()

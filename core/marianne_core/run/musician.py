@@ -24,7 +24,7 @@ from marianne_core.run.instrument.failures import outcome_of, refused
 from marianne_core.run.launcher import Launcher, LaunchError, LaunchSpec, resolve_program
 from marianne_core.run.skips import reason_to_skip
 from marianne_core.run.strays import Strays
-from marianne_core.run.tree import SharedScans, Tree
+from marianne_core.run.tree import SharedScans, Tree, TreeEnd
 from marianne_core.run.validate.baseline import take_baseline
 from marianne_core.run.validate.summary import with_report
 from marianne_core.run.validate.validator import Validator
@@ -32,6 +32,9 @@ from marianne_core.run.waiter import Waiter
 
 _SPAWNS_A_TURN = 4
 """A spawn holds the interpreter for up to a millisecond (SEAMS section 1): the loop must breathe."""
+
+_AGAIN_AFTER = 0.5
+"""Seconds until the end of a tree is tried again after the system refused to look."""
 
 T = TypeVar("T")
 
@@ -180,8 +183,7 @@ class Musician:
         if attempt.check is not None:
             attempt.check.cancel()
         if attempt.shim_alive:
-            tree = self._tree(attempt)
-            outcome = await tree.end(self.grace)
+            outcome = await self._end_tree(attempt)
             if outcome.survivors:
                 pids = ", ".join(str(proc.pid) for proc in outcome.survivors)
                 self._log.note(attempt, "sheet.survivors", reason=f"could not be ended: {pids}")
@@ -286,6 +288,17 @@ class Musician:
                 "sheet.leftovers",
                 reason=f"ended {len(ended.signalled)} processes that the sheet left behind",
             )
+
+    async def _end_tree(self, attempt: Playing) -> TreeEnd:
+        """End the attempt's tree; a system that is short of files or memory is asked again."""
+        while True:
+            try:
+                return await self._tree(attempt).end(self.grace)
+            except OSError as error:
+                if not attempt.shim_alive:
+                    raise
+                self._log.note(attempt, "sheet.warning", reason=f"not ended yet: {error}")
+                await asyncio.sleep(_AGAIN_AFTER)
 
     def _tree(self, attempt: Playing, *, shim: bool = True) -> Tree:
         return Tree(
