@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import atexit
 import os
 import shutil
 import sqlite3
@@ -59,13 +61,28 @@ class Ran:
 
 @contextmanager
 def room(folder: str | None = None) -> Iterator[Path]:
-    """A fresh folder with the instrument `trivial`; removed afterwards."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix="mzt-bench-") as name:
-        path = Path(name)
-        profiles = path / "home" / ".marianne" / "instruments"
-        profiles.mkdir(parents=True)
-        (profiles / "trivial.yaml").write_text(_PROFILE)
-        yield path
+    """A fresh folder with the instrument `trivial`.
+
+    It is removed when the program ends and not before the next measurement: ext4 without a journal
+    makes files many times slower for minutes after others were removed.
+    """
+    path = Path(tempfile.mkdtemp(dir=folder, prefix="mzt-bench-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    profiles = path / "home" / ".marianne" / "instruments"
+    profiles.mkdir(parents=True)
+    (profiles / "trivial.yaml").write_text(_PROFILE)
+    yield path
+
+
+def add_dir_option(parser: argparse.ArgumentParser) -> None:
+    """Give a benchmark the option `--dir`, which may be there several times."""
+    parser.add_argument(
+        "--dir",
+        dest="dirs",
+        action="append",
+        default=[],
+        help="where the state lies, for each file system to measure (default: the temporary folder)",
+    )
 
 
 def environment(path: Path) -> dict[str, str]:

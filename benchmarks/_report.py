@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import tempfile
 from statistics import median
 
@@ -12,16 +11,23 @@ from statistics import median
 def machine(folder: str | None = None) -> str:
     """Interpreter, cores, and the file system that the measured folder lies on."""
     folder = folder or tempfile.gettempdir()
-    try:
-        kind = subprocess.run(
-            ["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        kind = "unknown file system"
     return (
         f"{platform.python_implementation()} {platform.python_version()}, "
-        f"{os.cpu_count()} cores, {kind}"
+        f"{os.cpu_count()} cores, {folder} on {_file_system(folder)}"
     )
+
+
+def _file_system(folder: str) -> str:
+    """Kind of the file system that a folder lies on, where /proc tells."""
+    device = os.stat(folder).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8") as file:
+            mounts = [line.split() for line in file]
+    except OSError:
+        return "an unknown file system"
+    kinds = [fields[fields.index("-") + 1] for fields in mounts if fields[2] == number]
+    return kinds[-1] if kinds else "an unknown file system"
 
 
 def ratio(

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import argparse
 import sqlite3
+from pathlib import Path
 from statistics import median
 
 from _bare import seconds_per_run
-from _mzt import TRUE, WIDE, room, run
+from _mzt import TRUE, WIDE, add_dir_option, room, run
 from _report import machine
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", help="where the state lies (default: the temporary folder)")
+    add_dir_option(parser)
     options = parser.parse_args()
-    print(machine(options.folder))
+    for folder in options.dirs or [None]:
+        print(machine(folder))
+        measure(folder, options.rounds)
+
+
+def measure(folder: str | None, rounds: int) -> None:
+    """Measure on the file system of one folder and print the ratios."""
     ratios: dict[int, float] = {}
     for sheets in (100, 1000, 5000):
         ours, bare = [], []
-        for _ in range(options.rounds):
+        for _ in range(rounds):
             bare.append(seconds_per_run([TRUE], min(sheets, 1000), 4))
-            with room(options.folder) as path:
+            with room(folder) as path:
                 ran = run(path, WIDE, sheets=sheets, at_once=4)
                 if sheets == 1000:
                     size = _store_size(path)
@@ -38,7 +45,7 @@ def main() -> None:
     print(f"store of a job of 1000 sheets: {size / 1e6:.2f} MB  (target 5)")
 
 
-def _store_size(path) -> int:
+def _store_size(path: Path) -> int:
     database = path / "state" / "marianne.db"
     with sqlite3.connect(database) as store:
         store.execute("PRAGMA wal_checkpoint(TRUNCATE)")

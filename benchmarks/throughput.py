@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from _bare import seconds_per_run
-from _mzt import TRUE, WIDE, room, run
+from _mzt import TRUE, WIDE, add_dir_option, room, run
 from _report import machine, ratio
 
 
@@ -13,15 +13,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sheets", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", help="where the state lies (default: the temporary folder)")
+    add_dir_option(parser)
     options = parser.parse_args()
-    print(machine(options.folder))
+    for folder in options.dirs or [None]:
+        print(machine(folder))
+        measure(folder, options.sheets, options.rounds)
+
+
+def measure(folder: str | None, sheets: int, rounds: int) -> None:
+    """Measure on the file system of one folder and print the ratio."""
     for at_once, target in ((4, "1.5"), (8, "")):
         ours, bare = [], []
-        for _ in range(options.rounds):
-            bare.append(seconds_per_run([TRUE], options.sheets, at_once))
-            with room(options.folder) as path:
-                ran = run(path, WIDE, sheets=options.sheets, at_once=at_once)
+        for _ in range(rounds):
+            bare.append(seconds_per_run([TRUE], sheets, at_once))
+            with room(folder) as path:
+                ran = run(path, WIDE, sheets=sheets, at_once=at_once)
             ours.append(ran.seconds / ran.sheets)
         ratio(f"sheet, {at_once} at once", ours, bare, target=target)
 

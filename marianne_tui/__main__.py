@@ -14,7 +14,7 @@ def main(args: list[str] | None = None) -> int:
     must cost little more than the interpreter's own start.
     """
     arguments = sys.argv[1:] if args is None else args
-    if arguments in (["--version"], ["-V"]):
+    if arguments in (["--version"], ["-V"]) and sys.stdout is not None:
         sys.stdout.write(f"mzt {__version__}\n")
         return 0
     from marianne_tui.cli.guard import run_guarded

@@ -12,7 +12,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -23,27 +23,31 @@ from marianne_core.config.daemon import DaemonConfig
 from marianne_core.config.profiles import Profiles, load_profiles, profile_directories
 from marianne_core.decide.baton import Baton
 from marianne_core.model.clock import Clock, SystemClock
-from marianne_core.model.errors import StateError
-from marianne_core.model.events import Event
+from marianne_core.model.errors import InputError, NoConductorError, StateError
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.runs import JobRef
-from marianne_core.model.states import SheetStatus
-from marianne_core.model.waits import WaitReason
+from marianne_core.model.states import JobStatus, SheetStatus
+from marianne_core.model.waits import Wait, WaitReason
+from marianne_core.remember.broom import Broom
+from marianne_core.remember.clearing import ClearFilter
 from marianne_core.remember.home import Home
 from marianne_core.remember.journal import Journal
 from marianne_core.remember.lock import StateLock
+from marianne_core.remember.migrations import SCHEMA_VERSION
 from marianne_core.remember.queries import open_reader, status_dict
 from marianne_core.remember.rows import RunRow
 from marianne_core.run.commands import Commands
 from marianne_core.run.engine import Engine
 from marianne_core.run.ensemble import Ensemble
 from marianne_core.run.launcher import Launcher, locks_are_inherited
-from marianne_core.run.musician import Musician
-from marianne_core.run.revival import Revival, Shared
+from marianne_core.run.musician import AttemptLog, Musician
+from marianne_core.run.restore import Shared
+from marianne_core.run.revival import Revival
+from marianne_core.run.set_aside import Shelf
 from marianne_core.run.submission import limits_of
 from marianne_core.run.validate.validator import Validator
 from marianne_core.run.waiter import Waiter
-from marianne_core.watch.bus import EventBus, of_job
+from marianne_core.watch.bus import EventBus, EventStream, of_job
 
 _MAY_WAIT = frozenset(
     str(s) for s in SheetStatus if not s.terminal and s is not SheetStatus.IN_PROGRESS
@@ -81,6 +85,8 @@ class Conductor:
         self._lock = StateLock(home.lock)
         self._started = time.monotonic()
         self._exit = AsyncExitStack()
+        self._at_work = False
+        self._store_trouble: str | None = None
         self.bus = EventBus()
 
     # --- life -----------------------------------------------------------------------------------
@@ -103,7 +109,8 @@ class Conductor:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop dispatch, sync, leave. Sheets live on."""
+        """Stop dispatch, sync, leave. Sheets live on. From here on everything is refused."""
+        self._at_work = False
         await self._exit.aclose()
 
     async def _start(self) -> None:
@@ -126,9 +133,9 @@ class Conductor:
         ensemble = Ensemble(self._profiles, self._environ)
         limits = limits_of(self.config, self._profiles)
 
-        def musician(engine: Engine) -> Musician:
+        def musician(log: AttemptLog) -> Musician:
             return Musician(
-                engine,
+                log,
                 clock=self._clock,
                 ensemble=ensemble,
                 launcher=Launcher(),
@@ -148,48 +155,82 @@ class Conductor:
         )
         self._exit.push_async_callback(self._engine.leave)
         shared = Shared(self.home, self._profiles, self.config, self._clock)
-        revival = Revival(self._engine, self._journal, shared)
-        self._commands = Commands(self._engine, self._journal, revival, shared)
+        shelf = Shelf(self._journal, self.bus, shared)
+        self._exit.push_async_callback(shelf.close)
+        revival = Revival(self._engine, self._journal, shelf, shared)
+        self._commands = Commands(self._engine, self._journal, revival, shelf, shared)
         await revival.recover()
+        self._broom = Broom(self.home)
+        self._exit.push_async_callback(self._broom.leave)
+        await self._broom.sweep()
+        self._at_work = True
 
     def _store_in_trouble(self, reason: str | None) -> None:
+        self._store_trouble = reason
         if reason is None:
-            self._engine.release(WaitReason.DISK)
+            self._engine.release("store")
         else:
-            self._engine.hold(WaitReason.DISK, reason)
+            self._engine.hold("store", Wait(WaitReason.DISK, blocker=reason))
 
     # --- commands -------------------------------------------------------------------------------
 
     async def submit(self, request: SubmitRequest) -> SubmitReply:
         """Start a new run of a score. A person's mistake comes back as a rejection."""
+        self._check()
         return await self._commands.submit(request)
 
     async def pause(self, job: str) -> Receipt:
         """Start no new sheet of the run; running ones end first."""
+        self._check()
         return await self._commands.pause(job)
 
     async def resume(self, job: str) -> Receipt:
         """Go on with a paused, failed or cancelled run; running sheets are not touched."""
+        self._check()
         return await self._commands.resume(job)
 
     async def retry(self, job: str, sheet: int | None = None) -> Receipt:
         """Run failed, blocked and cancelled sheets again, or a sheet and all downstream of it."""
+        self._check()
         return await self._commands.retry(job, sheet)
 
     async def cancel(self, job: str) -> Receipt:
         """End the run and the trees of its sheets; returns when they are gone."""
+        self._check()
         return await self._commands.cancel(job)
+
+    async def clear(
+        self,
+        *,
+        jobs: Sequence[str] | None = None,
+        statuses: Sequence[JobStatus] | None = None,
+        older_than: float | None = None,
+    ) -> int:
+        """Forget runs that are over and meet every condition given, rows and files; how many."""
+        self._check()
+        refs = None if jobs is None else [JobRef.parse(job) for job in jobs]
+        wanted = ClearFilter(jobs=refs, statuses=statuses, older_than=older_than)
+        if wanted == ClearFilter():
+            raise InputError(
+                "nothing says which runs to clear", hint="name jobs, statuses or an age"
+            )
+        run_ids = await self._commands.clear(wanted)
+        await self._broom.remove(run_ids)
+        return len(run_ids)
 
     def drain(self) -> None:
         """Start nothing new; running sheets end, and their jobs are paused."""
+        self._check()
         self._commands.drain()
 
     def stop_dispatch(self) -> None:
         """Start nothing new, because this conductor is about to leave; no job is paused by it."""
+        self._check()
         self._commands.stop_dispatch()
 
     async def end_sheets(self) -> None:
         """End all sheets of all active runs; returns when their trees are gone."""
+        self._check()
         await self._commands.end_sheets()
 
     # --- questions ------------------------------------------------------------------------------
@@ -197,18 +238,26 @@ class Conductor:
     @property
     def idle(self) -> asyncio.Event:
         """Set while no run is active."""
+        self._check()
         return self._engine.idle
 
     async def status(self, job: str) -> dict[str, Any]:
         """The run as `mzt status --json` prints it, with what each sheet waits for right now."""
+        self._check()
         ref = JobRef.parse(job)
         await self._journal.written()
         picture, run_id = await asyncio.to_thread(self._read_status, ref)
         now = self._clock.now()
         if not picture["reason"] and (wait := self._engine.wait_of_run(run_id)):
             picture["reason"] = wait.words(now)
+        if self._store_trouble is not None and not JobStatus(picture["status"]).terminal:
+            picture["reason"] = (
+                f"the store cannot be written, this may be old: {self._store_trouble}"
+            )
         for number, sheet in enumerate(picture["sheets"]):
-            if sheet["status"] in _MAY_WAIT and (
+            if sheet["status"] == SheetStatus.IN_PROGRESS:
+                sheet["reason"] = self._engine.stage.doing(run_id, sheet["num"]) or sheet["reason"]
+            elif sheet["status"] in _MAY_WAIT and (
                 wait := self._engine.wait_of(run_id, sheet["num"])
             ):
                 before = f"{sheet['reason']}; " if sheet["reason"] else ""
@@ -219,11 +268,13 @@ class Conductor:
 
     async def list_jobs(self) -> list[dict[str, Any]]:
         """The newest run of every job, newest first."""
+        self._check()
         await self._journal.written()
         return await asyncio.to_thread(self._read_list)
 
     async def health(self) -> dict[str, Any]:
         """Liveness, without I/O."""
+        self._check()
         active = [run for run in self._engine.runs.values() if run.status.active]
         return {
             "status": "ok",
@@ -231,15 +282,23 @@ class Conductor:
             "uptime_seconds": round(time.monotonic() - self._started, 1),
             "shutting_down": self._commands.draining,
             "running_jobs": len(active),
-            "active_sheets": self._engine.living,
+            "active_sheets": self._engine.stage.living,
             "version": __version__,
+            "schema": SCHEMA_VERSION,
         }
 
-    async def events(self, job: str | None = None) -> AsyncIterator[Event]:
+    async def events(self, job: str | None = None) -> EventStream:
         """Subscribe to events of a job, or of all."""
+        self._check()
         return self.bus.subscribe(of_job(job))
 
     # --- parts ----------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if not self._at_work:
+            raise NoConductorError(
+                "this conductor is not at work", hint="it was not started yet, or it has left"
+            )
 
     def _read_status(self, ref: JobRef) -> tuple[dict[str, Any], int]:
         with open_reader(self.home) as reader, reader.snapshot():

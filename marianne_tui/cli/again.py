@@ -42,7 +42,7 @@ def go_on(
     exit status.
     """
     try:
-        answer = ask(home, method, job, **params)
+        answer = ask(home, method, job_id=str(job), **params)
     except NoConductorError:
         return _host(home, job, wish, as_json=as_json, quiet=quiet, unless_moving=unless_moving)
     if as_json:

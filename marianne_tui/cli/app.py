@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from marianne_core.model.errors import EXIT_INTERRUPTED, EXIT_OK
 from marianne_tui import __version__
 from marianne_tui.cli.catalogue import ENTRIES, SECTIONS
+from marianne_tui.cli.sanitize import clean
 
 _ABOUT = """Conduct command-line agents: a score says what, mzt plans it, runs it, checks what was
 made, and remembers everything."""
@@ -87,6 +89,9 @@ def run_click(arguments: list[str]) -> int:
     except click.Abort:
         return EXIT_INTERRUPTED
     except click.ClickException as mistake:
-        mistake.show()
+        # It repeats what was typed, or pasted.
+        words = io.StringIO()
+        mistake.show(words)
+        click.echo(clean(words.getvalue()), nl=False, err=True)
         return mistake.exit_code
     return result if isinstance(result, int) else 0

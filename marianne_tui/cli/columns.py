@@ -51,19 +51,23 @@ def width(text: str) -> int:
     """Cells that `text` takes on a terminal."""
     if text.isascii():
         return len(text)
-    total = 0
-    for char in text:
-        if not unicodedata.combining(char):
-            total += 2 if unicodedata.east_asian_width(char) in "WF" else 1
-    return total
+    return sum(map(_cells, text))
+
+
+def _cells(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def _cut(text: str, room: int) -> str:
     if width(text) <= room:
         return text
-    while width(text) > room - 1:
-        text = text[:-1]
-    return text + "…"
+    end = taken = 0
+    while taken + _cells(text[end]) < room:
+        taken += _cells(text[end])
+        end += 1
+    return text[:end] + "…"
 
 
 def _terminal_width() -> int:

@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
 from marianne_core.conductor import Conductor
 from marianne_core.config.daemon import DaemonConfig
 from marianne_core.model.errors import EXIT_LEFT, MztError, NoConductorError, StateError
-from marianne_core.model.events import Event
 from marianne_core.model.runs import JobRef
 from marianne_core.remember.home import Home
 from marianne_core.remember.lock import StateLock
@@ -149,7 +148,7 @@ def _signals_cancel() -> Iterator[None]:
 
 async def _act_and_follow(home: Home, client: Client, action: Action, view: View) -> int:
     # Subscribed first, so that not even the first event of a new run is missed.
-    events: AsyncIterator[Event] = await client.events(None)
+    events = await client.events(None)
     target: Target | None = None
     status: dict[str, Any] | None = None
     try:
@@ -164,9 +163,7 @@ async def _act_and_follow(home: Home, client: Client, action: Action, view: View
         if target is not None:
             status = await _last_status(client, target)
     finally:
-        close = getattr(events, "aclose", None)
-        if close is not None:
-            await close()
+        await events.aclose()
         view.end(status)
     return exit_code_of(status)
 

@@ -50,7 +50,9 @@ def _list_call(
     statuses = [value for name, value in values if name == "statuses"]
     limits = [value for name, value in values if name == "limit"]
     limit = limits[-1] if limits else str(DEFAULT_LIMIT)
-    if not _STATUSES.issuperset(statuses) or not limit.isdecimal() or int(limit) < 1:
+    if not _STATUSES.issuperset(statuses) or not limit.isdecimal() or not 0 < len(limit) < 10:
+        return None
+    if int(limit) < 1:
         return None
     return partial(show_list, statuses=statuses, limit=int(limit), **options)
 

@@ -81,7 +81,8 @@ async def follow(
                 elif event.job_id == job_id and event.run in (0, run):
                     view.event(event)
                     of_job = event.event.startswith("job.")
-                    told = told or of_job
+                    # Many sheets at once change the picture as much as the run itself does.
+                    told = told or of_job or event.event.startswith("sheets.")
                     end_seen = event.event in _ENDS if of_job else end_seen
             if told or (time.monotonic() >= due and not is_over(status)):
                 before = time.monotonic()

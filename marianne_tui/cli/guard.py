@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 
-from marianne_core.model.errors import EXIT_FAILED, EXIT_INTERRUPTED, MztError
+from marianne_core.model.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, MztError
 from marianne_tui.cli.fast import fast_call
 from marianne_tui.cli.sanitize import clean, one_line
 
@@ -17,6 +17,7 @@ def run_guarded(arguments: list[str]) -> int:
     `--debug` anywhere before a `--` (or MARIANNE_DEBUG=1) lets tracebacks through. A reader that
     goes away (`mzt logs x | head`) is not an error.
     """
+    _open_missing_streams()
     _be_lenient_about_encodings()
     arguments, debug = _take_debug(arguments)
     try:
@@ -55,6 +56,9 @@ def _run(arguments: list[str], debug: bool) -> int:
     except OSError as error:
         if debug:
             raise
+        if _here_is_gone():
+            complain("the current directory does not exist any more", hint="cd to another one")
+            return EXIT_INPUT
         where = f"{error.filename}: " if error.filename else ""
         complain(f"{where}{error.strerror or error}")
         return EXIT_FAILED
@@ -87,6 +91,30 @@ def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
     kept = [a for a in arguments[:end] if a != "--debug"] + arguments[end:]
     asked = len(kept) < len(arguments) or os.environ.get("MARIANNE_DEBUG", "") not in ("", "0")
     return kept, asked
+
+
+def _here_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _open_missing_streams() -> None:
+    """Standard streams that the caller closed lead nowhere instead.
+
+    A file that was opened in their place (the database, an agent's output) would otherwise get
+    what is meant for the terminal.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def _be_lenient_about_encodings() -> None:

@@ -28,6 +28,8 @@ def event_line(
         title = titles.get(event.sheet_num)
         if title:
             what += f" ({one_line(title, 48)})"
+    elif subject == "sheets":
+        what = f"{_sheets_words(event.data)} {happening}"
     else:
         what = f"{subject.removeprefix('baton.').replace('.', ' ') or 'event'} {happening}"
     separator = " - " if plain else " · "
@@ -37,6 +39,15 @@ def event_line(
         parts.append(one_line(reason))
     line = separator.join(parts)
     return f"{clock_time(event.timestamp)} {paint(mark, colour_of(state), colour)} {line}"
+
+
+def _sheets_words(data: Mapping[str, Any]) -> str:
+    """`99996 sheets (5-100000)`: what an event about many sheets at once is about."""
+    blocks = data.get("blocks") or []
+    shown = [f"{first}-{last}" if first != last else f"{first}" for first, last in blocks[:3]]
+    if len(blocks) > len(shown):
+        shown.append("...")
+    return f"{data.get('count', 'many')} sheets" + (f" ({', '.join(shown)})" if shown else "")
 
 
 def _detail_words(data: Mapping[str, Any]) -> list[str]:

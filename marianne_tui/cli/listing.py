@@ -81,10 +81,7 @@ def _table(runs: list[RunRow], conductor: LockHolder | None) -> list[str]:
             took = (run.finished_at or now) - run.started_at
         rows.append(
             [
-                (glyph(run.status, ascii_only=plain), colour_of(run.status)),
-                one_line(f"{run.job_id}#{run.run}"),
-                (word(run.status), colour_of(run.status)),
-                f"{run.completed}/{run.sheets_total}",
+                *run_cells(run, plain),
                 clock_time(run.submitted_at),
                 duration(took),
                 (one_line(note), "dim"),
@@ -92,6 +89,16 @@ def _table(runs: list[RunRow], conductor: LockHolder | None) -> list[str]:
         )
     header = ("", "job", "status", "sheets", "submitted", "took", "note")
     return table(header, rows, colour=colour, right=(3, 5))
+
+
+def run_cells(run: RunRow, plain: bool) -> list[Cell]:
+    """How every table of runs begins: glyph, name, status and progress."""
+    return [
+        (glyph(run.status, ascii_only=plain), colour_of(run.status)),
+        one_line(f"{run.job_id}#{run.run}"),
+        (word(run.status), colour_of(run.status)),
+        f"{run.completed}/{run.sheets_total}",
+    ]
 
 
 def _conductor_line(conductor: LockHolder | None, runs: list[RunRow]) -> str:

@@ -36,6 +36,10 @@ SCORE = click.Path(dir_okay=True, exists=False, path_type=str)
 """A score file: its loader tells what is wrong with it, better than click would."""
 
 
+COUNT = click.IntRange(min=1, max=10**9)
+"""Numbers of things, from 1; the store could not hold much larger ones."""
+
+
 def json_option(function: F) -> F:
     """`--json`: one JSON document instead of text."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
@@ -43,9 +47,7 @@ def json_option(function: F) -> F:
 
 def sheet_option(text: str) -> Callable[[F], F]:
     """`--sheet N`, from 1."""
-    return click.option(
-        "-b", "--sheet", type=click.IntRange(min=1), default=None, metavar="N", help=text
-    )
+    return click.option("-b", "--sheet", type=COUNT, default=None, metavar="N", help=text)
 
 
 def var_option(function: F) -> F:

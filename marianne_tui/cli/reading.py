@@ -74,11 +74,10 @@ def _live_status(home: Home, run: RunRow) -> dict[str, Any] | None:
 
     name = f"{run.job_id}#{run.run}"
     try:
-        answer = call(home.socket, "job.status", {"job_id": name}, LIVE_TIMEOUT)
+        answer = call(home.socket, "job.status", {"job_id": name, "parts": True}, LIVE_TIMEOUT)
     except NoConductorError:
         return None
-    by_number = answer["sheets"]
-    return {**answer, "sheets": sorted(by_number.values(), key=lambda sheet: int(sheet["num"]))}
+    return {**answer, "sheets": list(answer["sheets"].values())}
 
 
 def run_dict(run: RunRow) -> dict[str, Any]:

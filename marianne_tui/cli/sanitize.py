@@ -17,9 +17,9 @@ _SEQUENCE = re.compile(
     r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"  # every other escape
 )
 # Control characters but newline and tab, and the marks that reorder text on the screen.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Bytes of a file name that are not UTF-8: something is there, so something is shown.
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 _UNFINISHED = re.compile(r"(?:\x1b[^\n]{0,200}|\x9b[^\n]{0,200}|\r)\Z")
 _BLANKS = re.compile(r"[\n\t\v\f\r\u2028\u2029 ]+")
 
@@ -30,7 +30,7 @@ def clean(text: str) -> str:
     A lone carriage return (progress bars) becomes a newline, so that nothing is overwritten.
     """
     text = _SEQUENCE.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    return _UNSAFE.sub("", text)
+    return _NO_TEXT.sub("\ufffd", _UNSAFE.sub("", text))
 
 
 def one_line(text: object, limit: int = 0) -> str:

@@ -13,6 +13,7 @@ from marianne_core.remember.lock import LockHolder
 from marianne_core.remember.queries import open_reader
 from marianne_core.remember.rows import SheetRow
 from marianne_tui.cli.columns import Cell, table
+from marianne_tui.cli.listing import run_cells
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.picture import (
     Sheet,
@@ -82,10 +83,7 @@ def _house(as_json: bool) -> None:
             continue
         rows: list[list[Cell]] = [
             [
-                (glyph(run.status, ascii_only=plain), colour_of(run.status)),
-                one_line(f"{run.job_id}#{run.run}"),
-                (word(run.status), colour_of(run.status)),
-                f"{run.completed}/{run.sheets_total}",
+                *run_cells(run, plain),
                 clock_time(run.finished_at or run.submitted_at),
                 (one_line(run.reason), "dim"),
             ]

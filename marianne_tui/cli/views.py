@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -148,7 +149,7 @@ def make_view(*, as_json: bool = False, quiet: bool = False) -> View:
         return JsonView()
     if quiet:
         return QuietView()
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
         # Rich is imported only where there is a terminal to paint on.
         from marianne_tui.cli.live import LiveView
 

@@ -205,9 +205,17 @@ def test_following_an_ended_job_prints_it_and_ends(look: Mzt) -> None:
 
 
 def test_unknown_jobs_and_runs_are_told(look: Mzt) -> None:
-    for arguments in (["status", "nope"], ["errors", "hello#9"], ["logs", "nope"]):
+    for arguments in (
+        ["status", "nope"],
+        ["errors", "hello#9"],
+        ["logs", "nope"],
+        ["history", "nope"],
+        ["pause", "nope"],
+        ["cancel", "hello#9"],
+        ["clear", "-y", "--job", "nope"],
+    ):
         done = look(*arguments)
-        assert done.returncode == 1
+        assert done.returncode == 2, arguments
         assert done.stderr.startswith("mzt: ")
         assert "hint: " in done.stderr
 

@@ -115,3 +115,14 @@ async def test_a_gap_in_the_stream_is_said() -> None:
 def test_exit_codes(state: str, code: int) -> None:
     assert exit_code_of({"status": state}) == code
     assert exit_code_of(None) == 4
+
+
+async def test_after_a_change_of_many_sheets_the_status_is_fetched_at_once() -> None:
+    view = Recorder()
+    view.refresh_seconds = 60.0
+    client: Any = FakeClient(["running", "paused"])
+    events = stream("sheets.cancelled", forever=True)
+    async with asyncio.timeout(5):
+        status = await follow(client, "song", 1, events, view)
+    assert status is not None
+    assert "sheets.cancelled" in view.calls

@@ -45,3 +45,12 @@ def test_partial_validations_are_named_even_when_none_passed() -> None:
 def test_a_sheet_without_an_attempt_does_not_name_one() -> None:
     skipped = Event("sheet.skipped", "h", 1, 2, 0.0, {"attempt": 0, "reason": "blocked by sheet 1"})
     assert event_line(skipped, {}).endswith("sheet 2 skipped · blocked by sheet 1")
+
+
+def test_many_sheets_at_once_are_one_line() -> None:
+    data = {"status": "cancelled", "blocks": [[5, 100000]], "count": 99996, "reason": "by a person"}
+    line = event_line(Event("sheets.cancelled", "h", 1, data=data), {}, plain=True)
+    assert line.endswith("99996 sheets (5-100000) cancelled - by a person")
+    data = {"blocks": [[1, 60], [70, 70], [80, 90], [95, 99]], "count": 77}
+    line = event_line(Event("sheets.pending", "h", 1, data=data), {})
+    assert line.endswith("77 sheets (1-60, 70, 80-90, ...) pending")

@@ -16,6 +16,7 @@ import pytest
 
 from marianne_core.model.runs import JobRef
 from marianne_core.remember.home import Home
+from marianne_core.remember.lock import StateLock
 from marianne_core.remember.queries import open_reader
 
 from .conftest import Mzt, program_env
@@ -212,7 +213,9 @@ def test_what_needs_a_conductor_says_so(
         done = mzt_here(command, "gate")
         assert done.returncode == 3
         assert "no conductor is running" in done.stderr
-        assert mzt_here(command, "nope").returncode == 1
+        assert mzt_here(command, "nope").returncode == 2
+    for command in ("resume", "retry"):
+        assert mzt(command, "nope").returncode == 2
 
 
 def test_retry_without_a_conductor_runs_what_failed_again(mzt: Mzt, tmp_path: Path) -> None:
@@ -259,7 +262,7 @@ def test_two_runs_of_one_score_at_the_same_moment(score: Path, mzt: Mzt, tmp_pat
     assert not any("Traceback" in text for pair in told for text in pair)
 
 
-def test_clear_leaves_the_store_of_a_running_conductor_alone(
+def test_clear_asks_the_conductor_that_runs(
     score: Path, mzt: Mzt, mzt_here: Mzt, tmp_path: Path
 ) -> None:
     (tmp_path / "quick.yaml").write_text(
@@ -269,10 +272,20 @@ def test_clear_leaves_the_store_of_a_running_conductor_alone(
     assert mzt("run", "quick.yaml", "-q").returncode == 0
     with started(tmp_path, "run", "gate.yaml", "-q") as host:
         wait_for_sheet(tmp_path)
-        done = mzt_here("clear", "--job", "quick", "-y")
-        assert done.returncode == 1
-        assert f"a conductor is at work (pid {host.pid})" in done.stderr
-    assert run_status(tmp_path, "quick") == "completed"
+        assert len(os.listdir(tmp_path / "state" / "runs")) == 2
+        done = mzt_here("clear", "--job", "quick", "--job", "gate", "-y")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == [
+            "gate#1 stays: it is running, and only what is over is cleared",
+            "cleared 1 run",
+        ]
+        assert len(os.listdir(tmp_path / "state" / "runs")) == 1
+        assert mzt_here("status", "quick").returncode == 2
+        assert mzt_here("pause", "quick").returncode == 2
+        for number in (1, 2, 3):
+            (tmp_path / f"open-{number}").touch()
+        assert host.wait(timeout=20) == 0
+    assert run_status(tmp_path, "gate") == "completed"
 
 
 def test_clear_forgets_rows_and_files(score: Path, mzt: Mzt, mzt_here: Mzt, tmp_path: Path) -> None:
@@ -288,4 +301,19 @@ def test_clear_forgets_rows_and_files(score: Path, mzt: Mzt, mzt_here: Mzt, tmp_
     assert len(os.listdir(runs)) == 1
     assert mzt_here("clear", "--job", "gate", "-y").stdout == "cleared 1 run\n"
     assert os.listdir(runs) == []
-    assert mzt_here("status", "gate").returncode == 1
+    assert mzt_here("status", "gate").returncode == 2
+
+
+def test_doctor_names_the_log_that_the_conductor_writes(mzt_here: Mzt, tmp_path: Path) -> None:
+    home = Home(tmp_path / "state")
+    home.prepare()
+    lock = StateLock(home.lock)
+    lock.acquire(version="0", socket=home.socket)
+    try:
+        assert str(home.log) in mzt_here("doctor").stdout
+        (tmp_path / ".marianne").mkdir()
+        own = tmp_path / "my own.log"
+        (tmp_path / ".marianne" / "conductor.yaml").write_text(f"log_file: {own}\n")
+        assert f"look at {own}" in mzt_here("doctor").stdout
+    finally:
+        lock.release()

@@ -23,7 +23,7 @@ UNSAFE = {chr(c) for c in [*range(32), *range(0x7F, 0xA0)]} - {"\n", "\t"}
         ("a\x00b\x08c\x7fd", "abcd"),
         ("tab\there\nline", "tab\there\nline"),
         ("user\u202etxt.exe", "usertxt.exe"),
-        ("lone \udcff surrogate", "lone  surrogate"),
+        ("lone \udcff surrogate", "lone \ufffd surrogate"),
         ("häßlich ✓ 漢字", "häßlich ✓ 漢字"),
         ("\x1b]0;never ended", "]0;never ended"),
     ],

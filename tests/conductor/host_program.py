@@ -3,12 +3,13 @@
 Usage: host_program.py HOME [SCORE]. Submits the score if one is given, says `ready`, then carries
 out one command per line of its input: `pause JOB`, `resume JOB`, `cancel JOB`, `retry JOB`,
 `idle` (wait until no run is active). Each is answered by a line: the status, or `error: ...`.
-Ends when its input ends; the sheets live on.
+Ends when its input ends; the sheets live on. HOST_GRACE in its environment is the grace in seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -39,7 +40,8 @@ async def obey(conductor: Conductor, line: str) -> str:
 
 
 async def main(home: Path, score: str | None) -> None:
-    async with Conductor(DaemonConfig(grace_seconds=0.3), Home(home), seed=1) as conductor:
+    config = DaemonConfig(grace_seconds=float(os.environ.get("HOST_GRACE", "0.3")))
+    async with Conductor(config, Home(home), seed=1) as conductor:
         if score is not None:
             reply = await conductor.submit(SubmitRequest(score))
             assert reply.status == "accepted", reply.message

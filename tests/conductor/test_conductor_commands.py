@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+from typing import Any
 
 import pytest
 
-from marianne_core.model.errors import InputError, JobSubmissionError, MztError
+from marianne_core.model.errors import InputError, JobSubmissionError, MztError, StateError
 from marianne_core.model.requests import SubmitRequest
+from marianne_core.remember.journal import Journal
+from marianne_core.run.revival import Revival
 from tests.conductor.house import House, Playing, settled, submit, watching
 
 _HELD = """
@@ -339,3 +343,117 @@ async def test_a_cancelled_job_can_be_resumed_after_a_restart(house: House) -> N
         run = await house.run(conductor)
     assert run.status == "completed"
     assert house.lines("ended") == ["1", "2", "3"]
+
+
+async def test_an_older_run_is_not_started_beside_a_newer_one(house: House) -> None:
+    score = house.score("", sheets=2, script=_HELD)
+    async with Playing(house, score) as song:
+        await house.appears("order")
+        await song.conductor.cancel("song")
+        await submit(song.conductor, score)
+        for command in (song.conductor.resume, song.conductor.retry):
+            with pytest.raises(JobSubmissionError, match="run 2 of job song is running"):
+                await command("song#1")
+        house.put("go")
+        await song.end()
+        await song.conductor.resume("song#1")
+        await song.end()
+    assert [str(row.status) for row in house.rows()] == ["completed", "completed"]
+
+
+async def test_a_conductor_that_drains_starts_nothing_again(house: House) -> None:
+    score = house.score("", sheets=2, script=_HELD)
+    async with Playing(house, score) as song:
+        await house.appears("order")
+        song.conductor.drain()
+        for command in (song.conductor.resume, song.conductor.retry):
+            with pytest.raises(JobSubmissionError):
+                await command("song")
+        assert (await song.conductor.submit(SubmitRequest(str(score)))).status == "rejected"
+        house.put("go")
+        assert (await song.end()).statuses == ["completed", "pending"]
+
+
+async def test_a_run_that_is_accepted_while_draining_begins_is_paused(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = house.score("", script="touch ran")
+    async with house.conductor() as conductor:
+        store = Journal.submit
+
+        async def slowly(journal: Journal, *what: Any) -> Any:
+            key = await store(journal, *what)
+            conductor.drain()
+            return key
+
+        monkeypatch.setattr(Journal, "submit", slowly)
+        await submit(conductor, score)
+        await settled(conductor)
+        assert (await house.run(conductor)).status == "paused"
+    assert not house.wrote("ran")
+
+
+async def test_a_cancel_that_comes_too_late_finds_the_run_as_it_ended(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = house.score("", script=_HELD)
+    async with Playing(house, score) as song:
+        await house.appears("order")
+        load = Revival.load
+
+        async def late(revival: Revival, run_id: int) -> Any:
+            house.put("go")
+            await song.end()
+            return await load(revival, run_id)
+
+        monkeypatch.setattr(Revival, "load", late)
+        receipt = await song.conductor.cancel("song")
+        assert receipt.status == "completed"
+        assert (await song.now()).status == "completed"
+
+
+async def test_a_run_whose_directory_cannot_be_made_is_refused_and_over(house: House) -> None:
+    score = house.score("", script="true")
+    async with house.conductor() as conductor:
+        house.home.runs.mkdir(exist_ok=True)
+        (house.home.runs / "1").write_text("in the way")
+        with pytest.raises(StateError, match="directory of run 1 of song could not be made"):
+            await conductor.submit(SubmitRequest(str(score)))
+        await conductor.list_jobs()
+        assert house.row().status == "cancelled"
+        assert "could not be made" in house.row().reason
+        await submit(conductor, score)
+        await settled(conductor)
+    assert house.row().status == "completed"
+
+
+async def test_a_workspace_that_may_not_be_emptied_leaves_the_running_job_alone(
+    house: House,
+) -> None:
+    score = house.score("", script=_HELD)
+    async with Playing(house, score) as song:
+        await house.appears("order")
+        (house.workspace / ".git").mkdir()
+        request = SubmitRequest(str(score), fresh=True, replace=True)
+        reply = await song.conductor.submit(request)
+        assert reply.status == "rejected"
+        assert "git checkout" in reply.message
+        assert (await song.now()).status == "running"
+        house.put("go")
+        await song.end()
+
+
+async def test_a_workspace_that_cannot_be_emptied_is_a_clear_refusal(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", "/there/kept")
+
+    monkeypatch.setattr("marianne_core.run.commands.make_fresh", refuse)
+    house.put("kept")
+    async with house.conductor() as conductor:
+        request = SubmitRequest(str(house.score("", script="true")), fresh=True)
+        reply = await conductor.submit(request)
+    assert (reply.status, reply.exit_code) == ("rejected", 2)
+    assert "/there/kept" in reply.message
+    assert house.rows() == []

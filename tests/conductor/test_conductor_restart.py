@@ -9,20 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
 
 from marianne_core.model.errors import StateError
-from tests.conductor.house import MARK, House, Playing, settled, submit, until
-
-_HERE = Path(__file__).parent
-_ROOT = _HERE.parent.parent
+from tests.conductor.host import Host
+from tests.conductor.house import House, Playing, settled, submit, until
 
 _HELD = """
     echo {{ sheet_num }} >> order
@@ -37,61 +30,6 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     if request.param == "lock":
         monkeypatch.setenv("MARIANNE_NO_PIDFD", "1")
     return request.param  # type: ignore[no-any-return]
-
-
-class Host:
-    """A conductor in a process of its own: `with Host(house, score) as host`. Killed at the end."""
-
-    def __init__(self, house: House, score: Path | None = None) -> None:
-        argv = [sys.executable, str(_HERE / "host_program.py"), str(house.home.root)]
-        if score is not None:
-            argv.append(str(score))
-        env = {**os.environ, "HOME": str(house.root), MARK: house.mark}
-        env["PYTHONPATH"] = os.pathsep.join([str(_ROOT / "core"), str(_ROOT)])
-        self._process = subprocess.Popen(
-            argv,
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.pid = self._process.pid
-
-    def __enter__(self) -> Self:
-        assert self._answer() == "ready"
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.kill()
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-
-    def kill(self) -> None:
-        """SIGKILL, as an out-of-memory killer does it."""
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
-    def begin(self, line: str) -> None:
-        """Give a command, and do not wait for its answer."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-
-    def order(self, line: str) -> str:
-        """Give a command; returns its answer."""
-        self.begin(line)
-        return self._answer()
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
 
 
 async def _lines(house: House, name: str, count: int) -> None:

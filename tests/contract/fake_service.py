@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from marianne_core.model.errors import InputError, JobSubmissionError, NoConductorError
+from marianne_core.model.errors import (
+    InputError,
+    JobSubmissionError,
+    NoConductorError,
+    UnknownJobError,
+)
 from marianne_core.model.events import Event
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus, SheetStatus
-from marianne_core.watch.bus import EventBus, of_job
+from marianne_core.watch.bus import EventBus, EventStream, of_job
 
 HELD = "held"
 """A score with this text runs until `FakeService.release`."""
@@ -130,6 +135,31 @@ class FakeService:
             raise InputError(f"{job} has no sheet {sheet}", hint="it has 1 sheet")
         return self._again(run)
 
+    async def clear(
+        self,
+        *,
+        jobs: Sequence[str] | None = None,
+        statuses: Sequence[JobStatus] | None = None,
+        older_than: float | None = None,
+    ) -> int:
+        self._check()
+        if jobs is statuses is older_than is None:
+            raise InputError("nothing says which runs to clear")
+        named = None if jobs is None else [JobRef.parse(job) for job in jobs]
+        kept = [
+            run
+            for run in self.runs
+            if not run.status.terminal
+            or (statuses is not None and run.status not in statuses)
+            or (
+                named is not None
+                and not {JobRef(run.job_id), JobRef(run.job_id, run.run)}.intersection(named)
+            )
+            or older_than
+        ]
+        deleted, self.runs = len(self.runs) - len(kept), kept
+        return deleted
+
     async def health(self) -> dict[str, Any]:
         self._check()
         return {
@@ -138,9 +168,10 @@ class FakeService:
             "uptime_seconds": 1.0,
             "shutting_down": False,
             "version": "0.0.0",
+            "schema": 1,
         }
 
-    async def events(self, job: str | None = None) -> AsyncIterator[Event]:
+    async def events(self, job: str | None = None) -> EventStream:
         if job is not None and self.runs:
             self._find(job)
         return self.bus.subscribe(of_job(job))
@@ -204,7 +235,7 @@ class FakeService:
         for run in reversed(self.runs):
             if run.job_id == ref.job_id and ref.run in (None, run.run):
                 return run
-        raise JobSubmissionError(f"there is no job {job}", hint="mzt list shows what there is")
+        raise UnknownJobError(f"there is no job {job}", hint="mzt list shows what there is")
 
     def _check(self) -> None:
         if self._gone:

@@ -99,7 +99,7 @@ async def until(client: Client, job: str, *wanted: JobStatus) -> dict[str, Any]:
             await following(events)
         return picture
     finally:
-        await events.aclose()  # type: ignore[attr-defined]
+        await events.aclose()
 
 
 async def test_a_submitted_score_runs_to_its_end(client: Client, world: World) -> None:
@@ -169,7 +169,7 @@ async def test_relative_paths_count_from_the_persons_directory(
 async def test_an_unknown_job_is_refused(client: Client, command: str) -> None:
     with pytest.raises(JobSubmissionError, match="nobody") as refusal:
         await getattr(client, command)("nobody")
-    assert refusal.value.exit_code == JobSubmissionError.exit_code
+    assert refusal.value.exit_code == InputError.exit_code
 
 
 @pytest.mark.parametrize("command", ["status", "pause", "resume", "cancel", "retry", "events"])
@@ -268,6 +268,44 @@ async def test_the_list_has_the_newest_run_of_each_job_newest_first(
     ]
 
 
+async def test_clearing_forgets_runs_that_are_over_and_no_others(
+    client: Client, world: World
+) -> None:
+    for _ in range(2):
+        await submitted(client, world.quick("over"))
+        await until(client, "over", JobStatus.COMPLETED)
+    await submitted(client, world.held("active"))
+    assert await client.clear(statuses=[JobStatus.FAILED]) == 0
+    assert await client.clear(jobs=["over"], older_than=3600.0) == 0
+    assert await client.clear(jobs=["over#1", "active", "nobody"]) == 1
+    assert (await client.status("over"))["run"] == 2
+    with pytest.raises(JobSubmissionError):
+        await client.status("over#1")
+    assert await client.clear(statuses=[JobStatus.COMPLETED, JobStatus.RUNNING]) == 1
+    assert [job["job_id"] for job in await client.list_jobs()] == ["active"]
+
+
+async def test_a_cleared_job_begins_anew(client: Client, world: World) -> None:
+    job = await submitted(client, world.quick("one"))
+    await until(client, job, JobStatus.COMPLETED)
+    assert await client.clear(jobs=["one"]) == 1
+    with pytest.raises(JobSubmissionError):
+        await client.retry("one", 1)
+    reply = await client.submit(SubmitRequest(world.quick("one")))
+    assert (reply.job_id, reply.run) == ("one", 1)
+
+
+async def test_clearing_without_a_condition_is_refused(client: Client) -> None:
+    with pytest.raises(InputError, match="which"):
+        await client.clear()
+
+
+@pytest.mark.parametrize("name", ["", "#3", "one#"])
+async def test_clearing_what_names_no_job_is_wrong_input(client: Client, name: str) -> None:
+    with pytest.raises(InputError):
+        await client.clear(jobs=[name])
+
+
 async def test_health(client: Client) -> None:
     health = await client.health()
     assert health["status"] == "ok"
@@ -275,6 +313,7 @@ async def test_health(client: Client) -> None:
     assert health["uptime_seconds"] >= 0
     assert health["shutting_down"] is False
     assert health["version"]
+    assert health["schema"] >= 1
 
 
 async def test_many_questions_at_once(client: Client, world: World) -> None:
@@ -286,7 +325,7 @@ async def test_many_questions_at_once(client: Client, world: World) -> None:
 async def test_a_stream_that_was_given_up_is_at_its_end(client: Client, world: World) -> None:
     events = await client.events()
     await submitted(client, world.quick("one"))
-    await events.aclose()  # type: ignore[attr-defined]
+    await events.aclose()
     with pytest.raises(StopAsyncIteration):
         await anext(events)
 
@@ -301,12 +340,7 @@ async def test_streams_end_when_the_conductor_leaves(
     assert "job.started" in names
 
 
-async def test_commands_fail_when_the_conductor_has_left(
-    client: Client, door: Door, request: pytest.FixtureRequest
-) -> None:
-    if "local-real" in request.node.name:
-        why = "the conductor itself still answers questions after its end"
-        request.applymarker(pytest.mark.xfail(reason=why, strict=True))
+async def test_commands_fail_when_the_conductor_has_left(client: Client, door: Door) -> None:
     await client.health()
     await door.leave()
     with pytest.raises(NoConductorError) as refusal:

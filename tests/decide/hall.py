@@ -13,6 +13,7 @@ from marianne_core.decide.messages import (
     RunPolicy,
     SheetChanged,
     SheetRecord,
+    SheetsChanged,
     SheetTask,
     Tick,
 )
@@ -55,6 +56,9 @@ class Hall:
                     words.append(f"kill {num}.{attempt} {ended}")
                 case RunChanged(_, status, _):
                     words.append(f"run {status}")
+                case SheetsChanged(_, blocks, record):
+                    blocks = ", ".join(f"{b.start}-{b.stop - 1}" for b in blocks)
+                    words.append(f"{blocks} {record.status}")
                 case SheetChanged(_, num, record, _, _):
                     if record.status is not SheetStatus.IN_PROGRESS:
                         words.append(f"{num} {record.status}")

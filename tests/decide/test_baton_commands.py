@@ -320,3 +320,83 @@ def test_the_same_seed_and_messages_give_the_same_effects() -> None:
     assert play() == play()
     delays = {e.until for e in play() if isinstance(e, SheetChanged) and e.until is not None}
     assert len(delays) == 3, "jitter"
+
+
+# --- being ended, over a restart ------------------------------------------------------------------
+
+
+def test_a_run_that_was_being_ended_by_its_timeout_fails_after_a_restart(hall: Hall) -> None:
+    hall.add(wide(2), policy=replace(POLICY, max_concurrent=1, job_timeout=50.0))
+    assert hall.tick(1050.0) == ["2 cancelled", "kill 1.1 cancelled", "run cancelling"]
+    view = hall.baton.run(1)
+    assert view is not None
+    assert view.final is JobStatus.FAILED
+    cancelled = hall.record(2)
+
+    again = Hall()
+    effects = again.add(
+        wide(2),
+        restored={1: ALIVE, 2: cancelled},
+        closing=view.final,
+        reason=view.reason,
+        elapsed=view.elapsed,
+    )
+    assert effects == ["kill 1.1 cancelled", "run cancelling"]
+    assert again.baton.scheduler.active == 1, "what lives holds its slot until it is gone"
+    assert again.end(1, Outcome(Ended.CANCELLED)) == ["1 cancelled", "run failed"]
+    view = again.baton.run(1)
+    assert view is not None
+    assert view.reason == "E001: the job ran longer than its timeout of 50 s"
+    assert view.final is None
+
+
+def test_a_run_that_was_being_ended_and_has_nothing_alive_is_over_at_once(hall: Hall) -> None:
+    restored = {1: DONE}
+    effects = hall.add(
+        chain(3),
+        restored=restored,
+        closing=JobStatus.CANCELLED,
+        reason="by Ann",
+        paused_by="somebody",
+    )
+    assert effects == ["2 cancelled", "3 cancelled", "run cancelled"]
+    assert hall.send(RetryRun(1)) == ["2 pending", "3 pending", "run running", "launch 2.1 normal"]
+
+
+def test_an_impossible_run_that_was_being_ended_ends(hall: Hall) -> None:
+    tasks = [SheetTask(1), SheetTask(2, (range(3, 4),)), SheetTask(3, (range(2, 3),))]
+    hall.add(tasks, restored={1: ALIVE}, closing=JobStatus.CANCELLED, reason="by Ann")
+    assert hall.end(1, Outcome(Ended.CANCELLED))[-1] == "run failed"
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+def test_what_has_elapsed_is_told_for_any_moment(hall: Hall) -> None:
+    hall.add(wide(1), policy=replace(POLICY, job_timeout=500.0), elapsed=30.0)
+
+    def elapsed(now: float | None) -> float:
+        view = hall.baton.run(1, now)
+        assert view is not None
+        return view.elapsed
+
+    assert elapsed(None) == 30.0
+    assert elapsed(1100.0) == 130.0
+    assert elapsed(5.0) == 30.0, "time does not go back"
+    assert hall.baton.next_wake() == 1470.0
+
+
+def test_a_resumed_run_waits_for_a_job_slot_as_it_is() -> None:
+    hall = Hall(Limits(max_concurrent_jobs=1))
+    hall.add(wide(2), policy=replace(POLICY, max_concurrent=1))
+    hall.send(PauseRun(1, "Ann"))
+    hall.end(1)
+    assert hall.add(wide(1), run=2) == ["run running", "launch 1.1 normal"]
+    assert hall.send(ResumeRun(1)) == ["run queued"]
+    assert hall.why(2) == (WaitReason.QUEUED, None, "1 of 1")
+    assert hall.end(1, run=2) == [
+        "1 completed",
+        "run completed",
+        "run running",
+        "launch 2.1 normal",
+    ]

@@ -12,7 +12,6 @@ from marianne_core.decide.global_scheduler import (
     SchedulerStats,
     SheetEntry,
     SheetInfo,
-    blocks_of,
 )
 from marianne_core.decide.messages import RunPolicy
 from marianne_core.model.waits import WaitReason
@@ -251,8 +250,3 @@ async def test_the_loops_clock_is_used_when_none_is_given() -> None:
     entry = await scheduler.next_sheet()
     assert entry is not None
     assert entry.submitted_at <= asyncio.get_running_loop().time()
-
-
-def test_blocks_of_numbers() -> None:
-    assert blocks_of({5, 1, 2, 3, 9}) == (range(1, 4), range(5, 6), range(9, 10))
-    assert blocks_of(()) == ()

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marianne_core.decide.graph import READY, WAITING, SheetGraph
+from marianne_core.decide.blocks import blocks_of
+from marianne_core.decide.dispatch import Blocked
+from marianne_core.decide.graph import RUNNING, WAITING, SheetGraph
 from marianne_core.decide.messages import SheetTask
 
 
@@ -70,11 +72,12 @@ def test_a_failure_blocks_exactly_what_is_downstream(score, data) -> None:
     for num in sorted(score):
         if any(d == root or d in downstream for b in score[num] for d in b):
             downstream.add(num)
-    assert set(SheetGraph(tasks_of(score)).downstream(root)) == downstream | {root}
     graph = SheetGraph(tasks_of(score))
-    blocked = [node.task.num for node in graph.fail(graph.nodes[root], root)]
-    assert len(blocked) == len(set(blocked))
-    assert set(blocked) == downstream
+    assert graph.downstream(root) == blocks_of(downstream | {root})
+    blocked = graph.fail(graph.nodes[root], root)
+    assert [each.sheets for each in blocked] == blocks_of(downstream)
+    assert {each.by for each in blocked} <= {root}
+    assert {num for num, node in graph.nodes.items() if graph.is_dead(node)} == downstream | {root}
     assert all(graph.broken_by(graph.nodes[n]) == root for n in downstream)
 
 
@@ -95,9 +98,10 @@ def test_depth_is_the_longest_path_to_the_end(score) -> None:
 
 def test_a_sheet_that_runs_is_not_blocked() -> None:
     graph = SheetGraph(tasks_of({1: (), 2: (range(1, 2),), 3: (range(1, 2),)}))
-    graph.nodes[2].state = READY
-    assert [n.task.num for n in graph.fail(graph.nodes[1], 1)] == [3]
-    assert graph.nodes[2].state == READY
+    graph.nodes[2].state = RUNNING
+    graph.set_apart([2])
+    assert graph.fail(graph.nodes[1], 1) == [Blocked(range(3, 4), 1)]
+    assert not graph.is_dead(graph.nodes[2])
 
 
 def test_fan_in_of_thousands_on_thousands_makes_one_gate() -> None:

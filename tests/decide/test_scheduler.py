@@ -276,7 +276,10 @@ def test_a_running_sheet_whose_dependency_failed_meanwhile_is_blocked_when_it_wo
     scheduler.register(1, tasks, now=0, policy=MANY, running=(2,))
     take(scheduler)
     assert scheduler.report(1, 1, SheetEnd.FAILED, 0) == []
-    assert scheduler.report(1, 2, SheetEnd.RETRY, 0) == [Blocked(2, 1), Blocked(3, 1)]
+    assert scheduler.report(1, 2, SheetEnd.RETRY, 0) == [
+        Blocked(range(2, 3), 1),
+        Blocked(range(3, 4), 1),
+    ]
     assert scheduler.queued == 0
 
 
@@ -295,7 +298,8 @@ def test_a_running_sheet_that_retries_waits_for_its_reopened_dependency() -> Non
 def test_failed_sheets_of_an_earlier_life_block_their_dependents() -> None:
     scheduler = Scheduler()
     tasks = [SheetTask(1), SheetTask(2, (range(1, 2),)), SheetTask(3, (range(2, 3),))]
-    assert scheduler.register(1, tasks, now=0, failed=(1,)) == [Blocked(2, 1), Blocked(3, 1)]
+    failed = [range(1, 2)]
+    assert scheduler.register(1, tasks, now=0, failed=failed) == [Blocked(range(2, 4), 1)]
     assert take(scheduler) == []
 
 
@@ -304,12 +308,14 @@ def test_withdrawn_sheets_never_start() -> None:
     tasks = [*sheets(3), SheetTask(4, (range(1, 2),))]
     scheduler.register(1, tasks, now=0, policy=RunPolicy(max_concurrent=1))
     assert take(scheduler) == [(1, 1)]
-    assert scheduler.withdraw(1) == [2, 3, 4]
+    scheduler.withdraw(1)
     assert scheduler.queued == 0
     assert scheduler.report(1, 1, SheetEnd.DONE, 0) == []
     assert take(scheduler) == []
     assert not scheduler.waits(1, 4)
-    assert scheduler.withdraw("unknown") == []
+    assert scheduler.wait_of(1, 2, 0) is None
+    assert scheduler.peek(5) == []
+    scheduler.withdraw("unknown")
 
 
 # --- reasons and looking ahead --------------------------------------------------------------------

@@ -8,8 +8,9 @@ from typing import Protocol
 
 import pytest
 
+from marianne_core.decide.blocks import blocks_of
 from marianne_core.decide.dispatch import SheetEnd
-from marianne_core.decide.global_scheduler import GlobalSheetScheduler, SheetInfo, blocks_of
+from marianne_core.decide.global_scheduler import GlobalSheetScheduler, SheetInfo
 from marianne_core.decide.messages import Limits, RunPolicy, SheetTask
 from marianne_core.decide.scheduler import Scheduler
 
@@ -56,9 +57,11 @@ class Pure:
         self.scheduler = Scheduler(Limits(max_concurrent_sheets=4, default_instrument=None))
 
     async def register(self, job, nums, deps=None, completed=(), priority=5) -> None:
-        tasks = [SheetTask(n, blocks_of((deps or {}).get(n, ()))) for n in nums]
+        tasks = [SheetTask(n, tuple(blocks_of((deps or {}).get(n, ())))) for n in nums]
         policy = RunPolicy(max_concurrent=max(1, len(nums)), priority=10 - priority)
-        self.scheduler.register(job, tasks, now=self.now, policy=policy, completed=completed)
+        self.scheduler.register(
+            job, tasks, now=self.now, policy=policy, completed=blocks_of(completed)
+        )
 
     async def deregister(self, job) -> None:
         self.scheduler.deregister(job)
@@ -74,7 +77,7 @@ class Pure:
         blocked = self.scheduler.report(
             job, num, end, self.now, not_before=not_before, generation=generation
         )
-        return [(b.num, b.by) for b in blocked]
+        return [(num, b.by) for b in blocked for num in b.sheets]
 
     def counts(self) -> tuple[int, int]:
         return self.scheduler.active, self.scheduler.queued
@@ -104,7 +107,7 @@ class View:
         blocked = await self.scheduler.report(
             job, num, end, not_before=not_before, generation=generation
         )
-        return [(b.num, b.by) for b in blocked]
+        return [(num, b.by) for b in blocked for num in b.sheets]
 
     def counts(self) -> tuple[int, int]:
         return self.scheduler.active_count, self.scheduler.queued_count

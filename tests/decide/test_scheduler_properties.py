@@ -78,8 +78,9 @@ def test_limits_dependencies_and_full_use_of_slots(data: st.DataObject) -> None:
         if end is not SheetEnd.RETRY:
             over[job].add(num)
         assert all(b.by == num for b in blocked)
-        assert not over[job] & {b.num for b in blocked}
-        over[job] |= {b.num for b in blocked}
+        nums = {num for b in blocked for num in b.sheets}
+        assert not over[job] & nums
+        over[job] |= nums
     else:
         return  # it was told to retry for ever
     assert all(over[job] == {t.num for t in tasks} for job, tasks in score.items())

@@ -49,7 +49,7 @@ def test_outputs_of_the_sheets_before(plan_of: Callable[..., Plan], tmp_path: Pa
     assert cross.previous_outputs[4] == SKIPPED
     assert cross.previous_outputs[5].startswith("output of \n[... cut after 10 characters")
     # Sheet 1 is out of sight, but sheet 6 waits for it.
-    assert cross.skipped_upstream == (1, 4)
+    assert cross.skipped_upstream == [1, 4]
     with pytest.raises(KeyError):
         cross.previous_outputs[3]
 
@@ -145,6 +145,10 @@ def test_credentials_are_blacked_out(secret: str) -> None:
 
 def test_bearer_tokens_are_blacked_out_and_words_are_not() -> None:
     assert redact("Authorization: Bearer " + "t" * 30) == f"Authorization: Bearer {MARK}"
+    assert redact("Café-Bearer  " + "t" * 30) == f"Café-Bearer  {MARK}"
+    assert redact("x" + SECRETS[0]) == "x" + SECRETS[0]
+    large = "plain text, " * 6000
+    assert redact(large + SECRETS[0]) == large + MARK
     plain = "a Bearer of news; risk-averse; task-force-one-two-three; sk-short; hf_hub"
     assert redact(plain) == plain
 

@@ -183,7 +183,7 @@ def test_context_reaches_the_template(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of(
         "prompt: {template: '{{ previous_outputs[1] }}{{ skipped_upstream }}'}\ninstrument: cli"
     )
-    cross = CrossSheet(previous_outputs={1: "said"}, skipped_upstream=(2,), warnings=["odd"])
+    cross = CrossSheet(previous_outputs={1: "said"}, skipped_upstream=[2], warnings=["odd"])
     prompt = build_prompt(plan, 3, previous=cross)
     assert (prompt.text, prompt.warnings) == ("said[2]", ("odd",))
     with pytest.raises(TemplateProblem):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -87,6 +89,46 @@ def draft(path: str = "/scores/hello.yaml", **changes: object) -> RunDraft:
         "submitted_at": 1000.0,
     }
     return RunDraft(**(fields | changes))
+
+
+class Syncs:
+    """What this process syncs itself, by file name; SQLite's own syncs are not seen."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.failing: dict[str, int] = {}
+        """Names of files -> error number, for syncs that shall fail."""
+        self.gate = threading.Event()
+        """Cleared: syncs take until it is set."""
+        self.gate.set()
+        self._loop = asyncio.get_running_loop()
+        self._new = asyncio.Event()
+        self._real = os.fdatasync
+
+    def sync(self, fd: int) -> None:
+        name = os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))
+        self.names.append(name)
+        self._loop.call_soon_threadsafe(self._new.set)
+        self.gate.wait(10)
+        if number := self.failing.get(name):
+            raise OSError(number, os.strerror(number))
+        self._real(fd)
+
+    async def until(self, name: str, times: int = 1) -> None:
+        """Wait until a file of this name was synced so often, or its sync has begun; at most 10 s."""
+        async with asyncio.timeout(10):
+            while self.names.count(name) < times:
+                self._new.clear()
+                await self._new.wait()
+
+
+@pytest.fixture
+async def syncs(store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Syncs]:
+    syncs = Syncs()
+    monkeypatch.setattr(os, "fdatasync", syncs.sync)
+    yield syncs
+    syncs.gate.set()
+    syncs.failing.clear()
 
 
 @pytest.fixture

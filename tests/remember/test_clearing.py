@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+
 import pytest
 
 from marianne_core.model.errors import StateError
 from marianne_core.model.outcome import Ended, Outcome, ValidationResult
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus
+from marianne_core.remember.broom import Broom
 from marianne_core.remember.changes import (
     AttemptFinished,
     AttemptIntended,
@@ -18,7 +22,7 @@ from marianne_core.remember.clearing import ClearFilter, clear_without_conductor
 from marianne_core.remember.home import Home
 from marianne_core.remember.lock import StateLock
 from marianne_core.remember.migrations import open_database
-from marianne_core.remember.run_dirs import removing, stray_run_dirs
+from marianne_core.remember.run_dirs import removing, set_strays_aside
 from marianne_core.remember.schema import TABLES_OF_A_RUN
 
 
@@ -118,18 +122,62 @@ def test_clearing_where_nothing_was_remembered(tmp_path) -> None:
     assert not home.root.exists()
 
 
-async def test_directories_of_cleared_runs_are_found_after_a_crash(store, history) -> None:
+async def test_directories_of_cleared_runs_are_set_aside_after_a_crash(store, history) -> None:
     for run_id in history.values():
         store.home.run_dir(run_id).mkdir()
         (store.home.run_dir(run_id) / "1.1.out").touch()
     (store.home.runs / "notes").mkdir()
+    (store.home.runs / "77").touch()
+    (store.home.runs / "78").symlink_to(store.home.runs / "notes")
     await store.journal.clear(ClearFilter(jobs=[JobRef("a")]), now=1000.0)
-    with store.reader() as reader:
-        strays = stray_run_dirs(store.home, reader.run_ids())
-    assert strays == sorted(store.home.run_dir(history[name]) for name in ("a1", "a2", "a3"))
+    strays = set_strays_aside(store.home)
+    gone = [store.home.run_dir(history[name]) for name in ("a1", "a2", "a3")]
+    assert strays == sorted(folder.with_name(f"{folder.name}.gone") for folder in gone)
+    assert not any(folder.exists() for folder in gone)
+    # A sweep that was broken off is found by the next one.
+    assert set_strays_aside(store.home) == strays
     assert list(removing(strays)) == [3]
-    assert not any(folder.exists() for folder in strays)
+    assert set_strays_aside(store.home) == []
     assert store.home.run_dir(history["b1"]).exists()
+    assert {"notes", "77", "78"} <= {entry.name for entry in store.home.runs.iterdir()}
+
+
+async def test_a_broom_sweeps_at_the_start(store, history) -> None:
+    for name in ("a1", "b1"):
+        store.home.run_dir(history[name]).mkdir()
+        (store.home.run_dir(history[name]) / "1.1.out").touch()
+    await store.journal.clear(ClearFilter(jobs=[JobRef("a", 1)]), now=1000.0)
+    broom = Broom(store.home)
+    await broom.sweep()
+    # From here on a run of this id, of a store that was made anew, is safe.
+    assert not store.home.run_dir(history["a1"]).exists()
+    async with asyncio.timeout(10):
+        while len(os.listdir(store.home.runs)) > 1:  # noqa: ASYNC110, no event tells it
+            await asyncio.sleep(0.005)
+    await broom.leave()
+    assert os.listdir(store.home.runs) == [str(history["b1"])]
+
+
+async def test_a_broom_that_leaves_early_leaves_the_rest(store) -> None:
+    for number in range(900, 903):
+        store.home.run_dir(number).mkdir()
+    broom = Broom(store.home)
+    await broom.sweep()
+    await broom.leave()
+    await broom.leave()
+    assert all(entry.name.endswith(".gone") for entry in store.home.runs.iterdir())
+
+
+async def test_a_broom_says_what_it_could_not_remove(store, monkeypatch) -> None:
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    store.home.run_dir(5).mkdir()
+    (store.home.run_dir(5) / "1.1.out").touch()
+    monkeypatch.setattr("os.unlink", refuse)
+    with pytest.raises(StateError, match="are forgotten, but") as told:
+        await Broom(store.home).remove([5])
+    assert told.value.where.endswith("5/1.1.out")
 
 
 def test_removing_goes_in_portions_and_follows_no_links(tmp_path) -> None:
@@ -148,5 +196,15 @@ def test_removing_goes_in_portions_and_follows_no_links(tmp_path) -> None:
     assert (kept / "mine").exists()
 
 
+def test_removing_a_link_keeps_what_it_leads_to(tmp_path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "mine").touch()
+    (tmp_path / "7").symlink_to(kept)
+    assert list(removing([tmp_path / "7"])) == [0]
+    assert (kept / "mine").exists()
+    assert not (tmp_path / "7").is_symlink()
+
+
 def test_nothing_to_sweep_yet(tmp_path) -> None:
-    assert stray_run_dirs(Home(tmp_path / "none"), []) == []
+    assert set_strays_aside(Home(tmp_path / "none")) == []

@@ -66,18 +66,19 @@ async def test_level_is_the_strictest_need_and_chosen_before_the_transaction(sto
         inside = {"BEGIN IMMEDIATE": True, "COMMIT": False}.get(statement, inside)
 
 
-async def test_lazy_changes_are_written_at_once_and_synced_soon(store, event) -> None:
+async def test_lazy_changes_are_written_at_once_and_synced_soon(store, event, syncs) -> None:
     loop = asyncio.get_running_loop()
     store.journal.add([event("result")], sync=Sync.LAZY)
     await store.until(lambda: "COMMIT" in store.trace)
+    assert syncs.names == []
     written = loop.time()
-    await store.until(lambda: begins(store.trace) == 2)
+    await syncs.until("marianne.db-wal")
     assert 0.02 < loop.time() - written < 5
     assert store.kinds() == ["result"]
-    assert levels(store.trace) == ["NORMAL", "FULL"]
+    assert levels(store.trace) == ["NORMAL"]
 
 
-async def test_a_steady_stream_is_synced_now_and_then(store, event) -> None:
+async def test_a_steady_stream_is_synced_now_and_then(store, event, syncs) -> None:
     loop = asyncio.get_running_loop()
     end = loop.time() + 0.4
     written = 0
@@ -85,24 +86,34 @@ async def test_a_steady_stream_is_synced_now_and_then(store, event) -> None:
         await store.journal.commit([event("e")], sync=Sync.LAZY)
         written += 1
     await store.journal.commit([event("e")], sync=Sync.WRITE)
-    assert 1 <= levels(store.trace).count("FULL") < 10
+    assert 1 <= len(syncs.names) < 10
+    assert set(levels(store.trace)) == {"NORMAL"}
     assert len(store.kinds()) == written + 1
 
 
-async def test_flush_syncs_what_was_only_written(store, event) -> None:
+async def test_flush_syncs_what_was_only_written(store, event, syncs) -> None:
     await store.journal.commit([event("intent")], sync=Sync.WRITE)
+    assert syncs.names == []
+    await store.journal.flush()
+    assert syncs.names == ["marianne.db-wal"]
+    await store.journal.flush()
+    assert syncs.names == ["marianne.db-wal"]
     assert levels(store.trace) == ["NORMAL"]
-    await store.journal.flush()
-    assert levels(store.trace) == ["NORMAL", "FULL"]
-    await store.journal.flush()
-    assert levels(store.trace) == ["NORMAL", "FULL"]
 
 
-async def test_a_command_that_changes_no_row_still_syncs(store, event) -> None:
+async def test_a_command_syncs_what_was_written_before_it(store, event, syncs) -> None:
+    await store.journal.commit([event("intent")], sync=Sync.LAZY)
+    await store.journal.commit([event("command")], sync=Sync.DISK)
+    assert levels(store.trace) == ["NORMAL", "FULL"]
+    await asyncio.sleep(0.15)
+    assert syncs.names == []  # SQLite has done it
+
+
+async def test_a_command_that_changes_no_row_still_syncs(store, event, syncs) -> None:
     await store.journal.commit([event("intent")], sync=Sync.WRITE)
     await store.journal.commit([RunSaved(77, JobStatus.PAUSED, 1.0)], sync=Sync.DISK)
     assert levels(store.trace) == ["NORMAL", "FULL"]
-    assert any("INTO marks" in statement for statement in store.trace)
+    assert syncs.names == ["marianne.db-wal"]
 
 
 async def test_order_of_one_sheet_holds_within_a_group(store, submit) -> None:

@@ -5,29 +5,34 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from marianne_core.model.errors import StateError
+from marianne_core.model.outcome import Ended
 from marianne_core.model.states import JobStatus, SheetStatus
+from marianne_core.remember.changes import AttemptEnding, RunSaved
 from marianne_core.remember.home import Home
 from marianne_core.remember.migrations import (
     MIGRATIONS,
     SCHEMA_VERSION,
+    Migration,
     open_database,
     open_for_reading,
 )
 from marianne_core.remember.queries import open_reader
 from marianne_core.remember.reports import validation_report
 from marianne_core.remember.schema import APPLICATION_ID
+from marianne_core.remember.writing import apply
 
 STORED = Path(__file__).parents[1] / "data" / "store-v1.db"
 """Written by version 1 of the schema: one finished run, one with an attempt that is not over."""
 
 
-def schema_of(path: Path) -> list[tuple[str, str]]:
-    connection = open_database(path)
+def schema_of(path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> list[tuple[str, str]]:
+    connection = open_database(path, migrations)
     try:
         return connection.execute(
             "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
@@ -58,6 +63,13 @@ def test_an_empty_file_becomes_a_database(home: Home) -> None:
 
 def test_the_schema_of_version_1_never_changes(home: Home, tmp_path: Path) -> None:
     shutil.copy(STORED, tmp_path / "stored.db")
+    assert schema_of(tmp_path / "stored.db", MIGRATIONS[:1]) == schema_of(
+        home.database, MIGRATIONS[:1]
+    )
+
+
+def test_a_migrated_database_is_like_a_new_one(home: Home, tmp_path: Path) -> None:
+    shutil.copy(STORED, tmp_path / "stored.db")
     assert schema_of(tmp_path / "stored.db") == schema_of(home.database)
 
 
@@ -80,6 +92,30 @@ def test_a_stored_database_of_version_1_is_read(home: Home) -> None:
         assert unfinished.submission.variables == {"who": "world"}
         assert [attempt.token for attempt in unfinished.open_attempts] == ["00112233aabbccdd"]
         assert [event.kind for event in reader.events(done.run_id)][-1] == "job.completed"
+
+
+def test_version_2_knows_what_was_ordered_to_end(home: Home) -> None:
+    shutil.copy(STORED, home.database)
+    connection = open_database(home.database)
+    with open_reader(home) as reader:
+        (before,) = reader.unfinished_runs()
+        (attempt,) = before.open_attempts
+    assert (before.run.final, attempt.ending, attempt.ending_reason) == (None, None, "")
+    run_id = before.run.run_id
+    apply(
+        connection,
+        [
+            AttemptEnding(run_id, attempt.num, attempt.attempt, 5.0, Ended.TIMEOUT, "E001: late"),
+            RunSaved(run_id, JobStatus.CANCELLING, 5.0, "E001: late", final=JobStatus.FAILED),
+        ],
+    )
+    connection.close()
+    with open_reader(home) as reader:
+        (after,) = reader.unfinished_runs()
+    assert after.run.final is JobStatus.FAILED
+    assert after.open_attempts == [
+        attempt._replace(ending="timeout", ending_reason="E001: late", ending_at=5.0)
+    ]
 
 
 NEXT = (*MIGRATIONS, ("ALTER TABLE runs ADD COLUMN mood TEXT", "UPDATE runs SET mood = 'calm'"))
@@ -108,10 +144,10 @@ def test_a_migration_that_fails_changes_nothing(home: Home) -> None:
 def test_a_newer_database_is_refused_untouched(home: Home) -> None:
     open_database(home.database, NEXT).close()
     before = home.database.read_bytes()
-    with pytest.raises(StateError, match=r"has version 2, .* knows versions up to 1") as caught:
+    with pytest.raises(StateError, match=r"has version 3, .* knows versions up to 2") as caught:
         open_database(home.database)
     assert "mzt restart" in caught.value.hint
-    with pytest.raises(StateError, match="has version 2"):
+    with pytest.raises(StateError, match="has version 3"):
         open_reader(home)
     assert home.database.read_bytes() == before
 
@@ -122,7 +158,7 @@ def test_a_newer_database_with_an_unfinished_log_is_refused_untouched(home: Home
     writer.execute("CREATE TABLE more (x)")
     files = [home.database, home.database.with_name("marianne.db-wal")]
     before = [file.read_bytes() for file in files]
-    with pytest.raises(StateError, match="has version 2"):
+    with pytest.raises(StateError, match="has version 3"):
         open_database(home.database)
     assert [file.read_bytes() for file in files] == before
     writer.close()
@@ -130,8 +166,8 @@ def test_a_newer_database_with_an_unfinished_log_is_refused_untouched(home: Home
 
 def test_a_reader_waits_for_the_conductor_to_migrate(home: Home) -> None:
     open_database(home.database).close()
-    with pytest.raises(StateError, match="has version 1, this program reads version 2") as caught:
-        open_for_reading(home.database, version=2)
+    with pytest.raises(StateError, match="has version 2, this program reads version 3") as caught:
+        open_for_reading(home.database, version=3)
     assert "mzt start" in caught.value.hint
 
 

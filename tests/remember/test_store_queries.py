@@ -16,6 +16,7 @@ from marianne_core.model.runs import JobRef
 from marianne_core.model.states import AttemptMode, JobStatus, SheetStatus
 from marianne_core.remember.changes import (
     AttemptBegun,
+    AttemptEnding,
     AttemptFinished,
     AttemptIntended,
     HookResults,
@@ -144,6 +145,37 @@ async def test_times_follow_from_states(store, submit) -> None:
     assert await sheet(S.PENDING, 24.0) == (None, None)
     assert await sheet(S.SKIPPED, 25.0) == (None, 25.0)
     assert await sheet(S.SKIPPED, 26.0) == (None, 25.0)
+
+
+async def test_what_a_run_that_is_being_ended_will_be(store, submit) -> None:
+    run_id = (await submit(1)).run_id
+
+    async def final(status: JobStatus, final: JobStatus | None = None) -> JobStatus | None:
+        await store.journal.commit([RunSaved(run_id, status, 10.0, final=final)])
+        with store.reader() as reader:
+            return reader.run(run_id).final
+
+    assert await final(JobStatus.RUNNING) is None
+    assert await final(JobStatus.CANCELLING, JobStatus.FAILED) is JobStatus.FAILED
+    assert await final(JobStatus.CANCELLING) is JobStatus.FAILED
+    assert await final(JobStatus.FAILED) is None
+    assert await final(JobStatus.CANCELLING) is None
+
+
+async def test_an_ordered_end_of_an_attempt_is_forgotten_with_its_intent(store, submit) -> None:
+    run_id = (await submit(1)).run_id
+    intent = AttemptIntended(run_id, 1, 1, 4.0, "token", "boot", "cli")
+    await store.journal.commit([intent])
+    for at, ended in (5.0, Ended.TIMEOUT), (6.0, Ended.CANCELLED):
+        await store.journal.commit([AttemptEnding(run_id, 1, 1, at, ended, "why")])
+        with store.reader() as reader:
+            (row,) = reader.open_attempts(run_id)
+        assert (row.ending, row.ending_reason, row.ending_at) == (ended, "why", at)
+        assert row.ended is None
+    await store.journal.commit([intent])
+    with store.reader() as reader:
+        (row,) = reader.open_attempts(run_id)
+    assert (row.ending, row.ending_reason, row.ending_at) == (None, "", None)
 
 
 async def test_counters_follow_the_sheets(store, submit) -> None:

@@ -169,6 +169,7 @@ async def test_a_command_is_quick(tmp_path: Path) -> None:
 async def test_a_host_that_reaps_orphans_leaves_helpers_alone(tmp_path: Path) -> None:
     """Each command may bring its own Waiter: whoever reaps asks any of them, and must see all."""
     waiter = Waiter()
+    reap(adopted_children(waiter.awaited()))  # what other tests of this process left
     task = asyncio.create_task(run("sleep 0.2; exit 5", tmp_path))
     reaped: list[int] = []
     async with asyncio.timeout(20):

@@ -249,3 +249,37 @@ def test_large_event_streams_are_read_beside_the_loop(files: Output) -> None:
 def test_a_profile_that_cannot_be_used_is_refused_at_once() -> None:
     with pytest.raises(InputError, match="path into JSON"):
         reader({"format": "json", "result_path": "a..b"})
+
+
+@pytest.mark.parametrize(
+    ("status", "size", "output", "errors", "inline"),
+    [
+        (0, 200_000, {}, {"crash_patterns": ["x"]}, True),  # nothing of it is read
+        (0, 100, JSON, {"crash_patterns": ["x"]}, True),
+        (0, 200_000, JSON, {}, False),
+        (1, 100, {}, {}, True),
+        (1, 100, {}, {"crash_patterns": ["x"]}, False),
+        (1, 20_000, {}, {}, False),
+    ],
+)
+def test_the_loop_reads_what_is_quickly_read(
+    files: Output,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    size: int,
+    output: dict[str, Any],
+    errors: dict[str, Any],
+    inline: bool,
+) -> None:
+    files.stdout.write_text("7" * size)
+    files.stderr.write_text("")
+    asked: list[object] = []
+
+    async def to_thread(work: Any, *args: object) -> object:
+        asked.append(work)
+        return work(*args)
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    found = asyncio.run(reader(output, errors).read(status, str(files.stdout), str(files.stderr)))
+    assert found.success is (status == 0)
+    assert bool(asked) is not inline

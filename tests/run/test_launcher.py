@@ -157,6 +157,47 @@ def test_a_prompt_of_600_kb(bench: Bench) -> None:
     assert out == prompt
 
 
+@pytest.fixture(params=["memory", "file"])
+def short_input(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where a short input lies: in memory, or in a file on systems that cannot do that."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EACCES, "not here")
+
+    if request.param == "file":
+        monkeypatch.setattr(os, "memfd_create", refuse)
+    return str(request.param)
+
+
+def test_a_short_prompt(bench: Bench, short_input: str) -> None:
+    end, out, _ = bench.run("/bin/cat", stdin="Größe\n".encode())
+    assert (end, out) == (AttemptEnd(0), "Größe\n".encode())
+    assert (bench.run_dir / "1.1.in").exists() == (short_input == "file")
+
+
+def test_input_is_a_file_that_can_be_read_twice(bench: Bench, short_input: str) -> None:
+    text = "cat; cat /dev/stdin; test -f /dev/stdin && echo file; test -s /dev/stdin && echo size"
+    _, out, _ = bench.run(SH, "-c", text, stdin=b"once\n")
+    assert out == b"once\nonce\nfile\nsize\n"
+
+
+def test_a_short_prompt_lasts_when_nobody_has_read_it_yet(bench: Bench, short_input: str) -> None:
+    os.mkfifo(bench.run_dir / "fifo")
+    shim = bench.launch(SH, "-c", "read go < fifo; cat", stdin=b"x" * 60_000)
+    (bench.run_dir / "fifo").write_text("go\n")
+    assert bench.wait(shim) == AttemptEnd(0)
+    assert shim.files.stdout.read_bytes() == b"x" * 60_000
+
+
+def test_input_leaves_no_descriptor_behind(bench: Bench, short_input: str) -> None:
+    before = os.listdir("/dev/fd")
+    for stdin in (None, b"", b"short", b"x" * 100_000):
+        bench.run("/bin/true", stdin=stdin)
+    with pytest.raises(LaunchError):
+        bench.run("/bin/true", "x" * 5_000_000, stdin=b"short")
+    assert len(os.listdir("/dev/fd")) == len(before)
+
+
 def test_a_child_that_never_reads_its_prompt(bench: Bench) -> None:
     assert bench.run("/bin/true", stdin=b"x" * 600_000)[0] == AttemptEnd(0)
 

@@ -16,7 +16,12 @@ from pathlib import Path
 import pytest
 
 from marianne_core.run import recovery
-from marianne_core.run.attempt_files import AttemptFiles, look_at_status, read_status
+from marianne_core.run.attempt_files import (
+    AttemptFiles,
+    look_at_status,
+    open_status_locked,
+    read_status,
+)
 from marianne_core.run.launcher import Launcher, LaunchSpec
 from marianne_core.run.processes import (
     boot_id,
@@ -233,7 +238,7 @@ async def test_a_killed_shim_whose_instrument_lives_must_be_ended_first(
     kill_shim(pid)
     finding = examine(record)
     assert isinstance(finding, MustEnd)
-    assert finding.pid == pid
+    assert (finding.pid, finding.started) == (pid, True)
     assert len(finding.processes) == 3
     end = await Tree(record.token, finding.pid).end(5.0)
     assert end.survivors == ()
@@ -247,6 +252,7 @@ async def test_a_status_file_removed_under_a_living_shim(record: AttemptRecord) 
     record.files.status.unlink()
     finding = examine(record)
     assert isinstance(finding, MustEnd)
+    assert (finding.pid, finding.started) == (None, True)  # it ran: it must not count as never run
     assert pid in {proc.pid for proc in finding.processes}
     assert (await Tree(record.token, finding.pid).end(5.0)).survivors == ()
     assert examine(record) == NeverRan()
@@ -269,7 +275,9 @@ def test_a_boot_id_that_is_wrong_does_not_start_a_living_attempt_again(
     until(lambda: record.files.stdout.read_bytes())
     assert examine(other_boot(record)) == Adopt(pid)
     kill_shim(pid)
-    assert isinstance(examine(other_boot(record)), MustEnd)
+    finding = examine(other_boot(record))
+    assert isinstance(finding, MustEnd)
+    assert (finding.pid, finding.started) == (None, True)
 
 
 def test_a_pid_that_was_given_to_another_is_not_touched(record: AttemptRecord) -> None:
@@ -283,9 +291,13 @@ def test_a_pid_that_was_given_to_another_is_not_touched(record: AttemptRecord) -
         stranger.wait()
 
 
+def _helper(argv: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(argv, env=env, start_new_session=True)
+
+
 def test_helper_commands_of_an_attempt_are_found_with_it(record: AttemptRecord) -> None:
     env = {**os.environ, "MARIANNE_ATTEMPT": f"{record.token}/c1"}
-    helper = subprocess.Popen(["sleep", "60"], env=env, start_new_session=True)
+    helper = _helper(["sleep", "60"], env)
     try:
         # A validation command: the attempt itself has its exit line.
         record.files.status.write_text("4000000\n=0\n")
@@ -295,6 +307,29 @@ def test_helper_commands_of_an_attempt_are_found_with_it(record: AttemptRecord) 
     finally:
         helper.kill()
         helper.wait()
+
+
+@pytest.mark.usefixtures("mode")
+@pytest.mark.parametrize("script", ["sleep 60 & sleep 60", "setsid -f sleep 60; sleep 60"])
+async def test_a_skip_command_of_a_killed_conductor_is_no_start(
+    record: AttemptRecord, script: str
+) -> None:
+    """There is no status file yet, and nothing carries the attempt's own token."""
+    env = {**os.environ, "MARIANNE_ATTEMPT": f"{record.token}/c1"}
+    helper = _helper(["sh", "-c", script], env)
+    until(lambda: len(find_tokens([record.token]).get(record.token, [])) >= 3)
+    finding = examine(record)
+    assert isinstance(finding, MustEnd)
+    assert (finding.pid, finding.started) == (None, False)
+    assert (await Tree(record.token, finding.pid).end(5.0)).survivors == ()
+    helper.wait()
+    assert examine(record) == NeverRan()
+
+
+def test_a_shim_killed_before_its_pid_line_never_ran(record: AttemptRecord) -> None:
+    """It holds its lock until it is gone, and it starts nothing before that line."""
+    os.close(open_status_locked(record.files.status))
+    assert examine(record) == NeverRan()
 
 
 def test_examining_changes_nothing(record: AttemptRecord) -> None:

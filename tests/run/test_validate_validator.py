@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -291,3 +292,34 @@ async def test_a_command_gets_its_time_and_its_environment(tmp_path: Path) -> No
     await stage.one(command("b"))
     same = {"cwd": tmp_path, "env": ENV, "token": "t1"}
     assert seen == [("a", {**same, "timeout": 7.0}), ("b", {**same, "timeout": 3600.0})]
+
+
+async def test_many_quick_rules_leave_the_loop_its_turns(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "here"
+    path.write_text("")
+    looking = asyncio.ensure_future(stage.look(*(exists(path, n) for n in range(200))))
+    turns = 0
+    while not looking.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert len(looking.result().results) == 200
+    assert turns >= 10
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
+async def test_what_the_system_is_short_of_is_not_the_works_fault(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("marianne_core.run.system_errors._FIRST_PAUSE", 0.001)
+    tries: list[str] = []
+
+    async def run(command: str, /, **given: Any) -> CommandResult:
+        tries.append(command)
+        if len(tries) < 3:
+            raise LaunchError("cannot start bash") from OSError(number, "not now")
+        return CommandResult(0, None, False, "", 0, 0.0, 0)
+
+    result = await Stage(tmp_path, run=run).one(command("true"))
+    assert result.passed
+    assert result.tries == 1
+    assert len(tries) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -96,6 +97,40 @@ async def test_the_pid_of_an_adopted_shim_was_given_to_another(tmp_path: Path, m
     finally:
         stranger.kill()
         stranger.wait()
+    waiter.close()
+
+
+async def test_an_adopted_shim_when_no_file_can_be_opened(tmp_path: Path, mode: str) -> None:
+    """A shortage of descriptors must not be taken for the end of an attempt."""
+    pid = orphan_shim(tmp_path, "read x < fifo; exit 9")
+    status = AttemptFiles(tmp_path, 1, 1).status
+    waiter = Waiter()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        wait = waiter.exited(pid, status, child=False)
+        await asyncio.sleep(0.05)
+        assert not wait.done()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await asyncio.sleep(0.05)
+    assert not wait.done()
+    (tmp_path / "fifo").write_text("go\n")
+    assert await asyncio.wait_for(wait, 20) is None
+    assert read_status(status).exit_status == 9
+    waiter.close()
+
+
+async def test_a_child_when_no_file_can_be_opened(tmp_path: Path, mode: str) -> None:
+    waiter = Waiter()
+    shim = launch(tmp_path, "/bin/sh", "-c", "exit 7")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        wait = waiter.exited(shim.pid, shim.files.status)
+        assert await asyncio.wait_for(wait, 20) == 7
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     waiter.close()
 
 

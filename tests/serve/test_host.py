@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -48,8 +49,10 @@ async def test_the_bodys_status_is_the_hosts_and_all_is_put_back(home: Home) -> 
     service = FakeService()
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
+    collecting = gc.get_threshold()
 
     async def body(client: Client, stop: Stop) -> int:
+        assert gc.get_threshold()[2] > collecting[2]
         assert [signal.getsignal(number) for number in numbers] != before
         assert home.socket.is_socket()
         assert (await client.health())["status"] == "ok"
@@ -58,6 +61,7 @@ async def test_the_bodys_status_is_the_hosts_and_all_is_put_back(home: Home) -> 
     said: list[str] = []
     assert await run(service, home, body, said) == 7
     assert [signal.getsignal(number) for number in numbers] == before
+    assert gc.get_threshold() == collecting
     assert service.log == ["opened", "closed"]
     assert said == []
     assert not home.socket.exists()

@@ -157,7 +157,7 @@ async def test_job_errors_carry_what_a_person_needs(scene: Stage) -> None:
         "what": "there is no job nobody",
         "where": "",
         "hint": "mzt list shows what there is",
-        "exit_code": 1,
+        "exit_code": 2,
     }
     missing = (await client.ask("job.fly", {}))["error"]
     assert missing["data"] == {"method": "job.fly"}

@@ -31,6 +31,7 @@ from marianne_core.decide.messages import (
     RunForgotten,
     SheetChanged,
     SheetRecord,
+    SheetsChanged,
     SheetTask,
     Tick,
     UnparkInstrument,
@@ -64,6 +65,8 @@ class Book:
     alive: dict[int, Attempt] = field(default_factory=dict)
     highest: dict[int, int] = field(default_factory=dict)
     paused_by: str | None = None
+    final: JobStatus | None = None
+    """What it is to be, while it is being ended."""
     opened: bool = False
     """A command allowed it to leave a terminal status in this step."""
 
@@ -222,8 +225,7 @@ class World:
         """The conductor dies; another one takes over what the store and the processes show."""
         self.log.append(f"{self.now:.1f} restart")
         elapsed = {view.run_id: view.elapsed for view in self.baton.runs()}
-        cancelling = [i for i, b in self.books.items() if b.status is JobStatus.CANCELLING]
-        reasons = {view.run_id: view.reason for view in self.baton.runs()}
+        views = {view.run_id: view for view in self.baton.runs()}
         for book in self.books.values():
             for attempt in book.alive.values():
                 attempt.killed = None  # the order died with the conductor; it is given again
@@ -240,10 +242,10 @@ class World:
                     paused_by=book.paused_by,
                     elapsed=elapsed[run_id],
                     ended=book.status if over else None,
+                    closing=book.final,
+                    reason=views[run_id].reason,
                 )
             )
-        for run_id in cancelling:
-            self.send(CancelRun(run_id, reasons[run_id]))
         for run_id, book in self.books.items():
             for num, attempt in list(book.alive.items()):
                 if self.rng.random() < 0.3:
@@ -276,19 +278,22 @@ class World:
             view = self.baton.run(effect.run_id)
             assert view is not None
             book.paused_by = (view.paused_by or "somebody") if paused else None
+            if effect.status is JobStatus.CANCELLING:
+                book.final = view.final
+            elif effect.status.terminal:
+                assert book.final in (None, effect.status), "it ended otherwise than it was to"
+                book.final = None
             assert old is None or not old.terminal or book.opened, "a terminal run moved"
             assert not effect.status.terminal or not book.alive, "a run ended under its sheets"
             return
         over = book.status is not None and book.status.terminal
         assert not over or book.opened, f"{effect} after the end of the run"
-        if isinstance(effect, SheetChanged):
-            old_record = book.record(effect.num)
-            moved = effect.record.status is not old_record.status
-            if old_record.status.terminal and moved:
-                assert book.opened, "a terminal sheet moved"
-            book.records[effect.num] = effect.record
-            if book.released(effect.num) and effect.record.status is SheetStatus.SKIPPED:
-                book.highest[effect.num] = effect.record.attempt  # nothing of it was started
+        if isinstance(effect, SheetsChanged):
+            for num in (num for block in effect.blocks for num in block):
+                assert not book.highest.get(num), "an attempt is forgotten"
+                self._sheet_changed(book, num, effect.record)
+        elif isinstance(effect, SheetChanged):
+            self._sheet_changed(book, effect.num, effect.record)
         elif isinstance(effect, Launch):
             self._launch(book, effect)
             deadline = self.now + book.tasks[effect.num].timeout
@@ -299,6 +304,14 @@ class World:
             assert attempt.killed is None, "killed twice"
             attempt.killed = effect
             attempt.ends_at = min(attempt.ends_at, self.now + self.rng.uniform(0, 5))
+
+    def _sheet_changed(self, book: Book, num: int, record: SheetRecord) -> None:
+        old = book.record(num)
+        if old.status.terminal and record.status is not old.status:
+            assert book.opened, "a terminal sheet moved"
+        book.records[num] = record
+        if book.released(num) and record.status is SheetStatus.SKIPPED:
+            book.highest[num] = record.attempt  # nothing of it was started
 
     def _launch(self, book: Book, launch: Launch) -> None:
         num, task = launch.num, book.tasks[launch.num]

@@ -107,8 +107,8 @@ class Baton:
                 self._lives.resume(run, now)
             case CancelRun(_, reason):
                 self._lives.cancel(run, reason, now)
-            case RetryRun(_, sheet):
-                self._lives.retry(run, sheet, now)
+            case RetryRun(_, sheet, graph):
+                self._lives.retry(run, sheet, now, graph)
             case RunForgotten():
                 self._lives.forget(run)
 
@@ -209,10 +209,10 @@ class Baton:
         """All runs that were not forgotten, in the order they came."""
         return [run.view(self._now) for run in self._lives.runs.values()]
 
-    def run(self, run_id: int) -> RunView | None:
-        """One run, or None."""
+    def run(self, run_id: int, now: float | None = None) -> RunView | None:
+        """One run, or None. `now` (None = the last message's) counts only for what has elapsed."""
         run = self._lives.runs.get(run_id)
-        return None if run is None else run.view(self._now)
+        return None if run is None else run.view(max(self._now, now or 0.0))
 
     def record(self, run_id: int, num: int) -> SheetRecord:
         """A sheet as it stands. Raises KeyError for an unknown run or sheet."""
@@ -243,7 +243,7 @@ class Baton:
         record = run.record(num)
         if record.alive or record.status.terminal:
             return None
-        if not run.registered:
+        if not run.registered or run.status is JobStatus.QUEUED:
             return self.wait_of_run(run_id)
         wait = self._scheduler.wait_of(run_id, num, now)
         if wait is not None and wait.reason is WaitReason.RETRY and record.reason:

@@ -31,7 +31,8 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A sheet that will never run, and the sheet that really failed."""
+    """Sheets that will never run, and the sheet that really failed."""
 
-    num: int
+    sheets: range
+    """Consecutive numbers."""
     by: int

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from marianne_core.decide.blocks import blocks_of
 from marianne_core.decide.dispatch import Blocked, Dispatch, SheetEnd
 from marianne_core.decide.messages import Limits, RunPolicy, SheetTask
 from marianne_core.decide.scheduler import Scheduler
@@ -198,7 +199,7 @@ class GlobalSheetScheduler:
         tasks = [
             SheetTask(
                 info.sheet_num,
-                blocks_of(wanted.get(info.sheet_num, ())),
+                tuple(blocks_of(wanted.get(info.sheet_num, ()))),
                 info.backend_type,
                 info.model,
             )
@@ -208,7 +209,9 @@ class GlobalSheetScheduler:
             urgency = 10 - sheets[0].job_priority if sheets else 5
             policy = RunPolicy(max_concurrent=max(1, len(sheets)), priority=urgency)
         now = self._now()
-        self._scheduler.register(job_id, tasks, now=now, policy=policy, completed=completed)
+        self._scheduler.register(
+            job_id, tasks, now=now, policy=policy, completed=blocks_of(completed)
+        )
         self._jobs[job_id] = _Registration(infos, now)
 
     async def deregister_job(self, job_id: str) -> None:
@@ -333,14 +336,3 @@ class GlobalSheetScheduler:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time() if self._clock is None else self._clock()
-
-
-def blocks_of(nums: Iterable[int]) -> tuple[range, ...]:
-    """Numbers as blocks of consecutive ones, lowest first."""
-    blocks: list[range] = []
-    for num in sorted(set(nums)):
-        if blocks and blocks[-1].stop == num:
-            blocks[-1] = range(blocks[-1].start, num + 1)
-        else:
-            blocks.append(range(num, num + 1))
-    return tuple(blocks)

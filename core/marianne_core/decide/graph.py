@@ -5,16 +5,20 @@ numbers into *segments*; a block is one segment or several. A `Gate` stands for 
 segment that no block equals) and counts what is missing: a segment counts unfinished sheets, a block
 of several segments counts unfinished segments. So a finished sheet touches one counter, and a gate
 that opens is walked once. The cost is linear in the number of sheets, distinct blocks and the
-segments they span.
+segments they span. A failure is told to gates, not to sheets: behind a gate that many wait for they
+are blocked together, in one step.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
+from marianne_core.decide.blocks import blocks_of, joined
+from marianne_core.decide.dispatch import Blocked
 from marianne_core.decide.messages import SheetTask
+from marianne_core.decide.reached import Reached
 
 WAITING = 0
 """Some gate is closed, or nobody looked yet."""
@@ -26,7 +30,11 @@ RUNNING = 3
 DONE = 4
 """Finished in a way that releases its dependents."""
 DEAD = 5
-"""Failed, blocked or withdrawn: its dependents never run."""
+"""Failed, or counted as such from the start: its dependents never run."""
+
+
+MANY = 64
+"""From so many waiters on a gate's sheets are reached by blocks, not one by one."""
 
 
 class Gate:
@@ -75,16 +83,27 @@ class SheetGraph:
     """
 
     def __init__(self, tasks: Iterable[SheetTask]) -> None:
-        self.nodes: dict[int, Node] = {}
+        self.tasks: dict[int, SheetTask] = {}
         """By number, in the order given."""
         for task in tasks:
-            if task.num in self.nodes:
+            if task.num in self.tasks:
                 raise ValueError(f"sheet {task.num} is given twice")
-            self.nodes[task.num] = Node(task)
+            self.tasks[task.num] = task
+        self.nodes = {num: Node(task) for num, task in self.tasks.items()}
+        """By number, in the order given."""
+        self.sheets = blocks_of(self.tasks)
+        """All numbers, as blocks."""
+        self._ascending = all(a < b for a, b in pairwise(self.tasks))
         blocks, forward = self._collect_blocks()
+        self.free = [node for node in self.nodes.values() if not node.waiting]
+        """Those that wait for no other."""
         self._segments: list[Gate] = self._cut(blocks)
+        self._starts = [segment.start for segment in self._segments]
         order = self._numeric_order() if forward else self._topological_order()
         self._measure(order)
+        self._apart = Reached(self.sheets)
+        """Sheets to which a failure before them makes no difference: they are blocked by another one
+        already, or they were over, or alive, before what they depend on was done."""
 
     # --- building -------------------------------------------------------------------------------
 
@@ -150,10 +169,9 @@ class SheetGraph:
         segment.remaining = segment.stop - segment.start
 
     def _numeric_order(self) -> Sequence[Node]:
-        nums = list(self.nodes)
-        if all(a < b for a, b in pairwise(nums)):
+        if self._ascending:
             return list(self.nodes.values())
-        return [self.nodes[num] for num in sorted(nums)]
+        return [self.nodes[num] for num in sorted(self.nodes)]
 
     def _topological_order(self) -> Sequence[Node]:
         """Each sheet after all it depends on. Raises ValueError on a cycle."""
@@ -209,54 +227,114 @@ class SheetGraph:
     def finish(self, node: Node) -> list[Gate]:
         """Mark a sheet done; the gates that open by it. Their waiters are the caller's to count down."""
         node.state = DONE
-        segment = node.gate
-        if segment is None:
-            return []
-        segment.remaining -= 1
-        if segment.remaining:
-            return []
-        opened = [segment]
-        for parent in segment.parents or ():
-            parent.remaining -= 1
-            if not parent.remaining:
-                opened.append(parent)
+        return [] if node.gate is None else _advance(node.gate, 1)
+
+    def require(self, block: range) -> None:
+        """Raise KeyError unless all sheets of a block are in the graph."""
+        if not any(s.start <= block.start and block.stop <= s.stop for s in self.sheets):
+            raise KeyError(next((num for num in block if num not in self.nodes), block.start))
+
+    def finish_all(self, block: range) -> list[Gate]:
+        """Mark all sheets of a block done, as `finish` does."""
+        nodes = self.nodes
+        for num in block:
+            nodes[num].state = DONE
+        opened: list[Gate] = []
+        for segment in self._segments_of(block):
+            done = min(segment.stop, block.stop) - max(segment.start, block.start)
+            opened += _advance(segment, done)
         return opened
 
-    def fail(self, node: Node, root: int) -> list[Node]:
+    def fail(self, node: Node, root: int) -> list[Blocked]:
         """Mark a sheet failed because of sheet `root` (itself, or one before it).
 
-        The sheets that can never run because of it are now dead; they come back, nearest first.
+        The sheets that can never run because of it come back.
         """
         node.state = DEAD
-        blocked: list[Node] = []
-        todo = [node]
-        for dead in todo:  # grows while it is walked
-            for gate in _gates_of(dead):
-                if gate.broken_by is not None:
-                    continue
-                gate.broken_by = root
-                for waiter in gate.waiters:
-                    if waiter.state == WAITING:
-                        waiter.state = DEAD
-                        blocked.append(waiter)
-                        todo.append(waiter)
+        self._apart.add(node.task.num)
+        return self._break(list(_gates_of(node)), root)
+
+    def fail_all(self, block: range) -> list[Blocked]:
+        """Mark all sheets of a block failed, as `fail` does, but for those that are blocked already."""
+        nodes = self.nodes
+        blocked: list[Blocked] = []
+        for part in self._apart.add_block(block):
+            for num in part:
+                nodes[num].state = DEAD
+            for segment in self._segments_of(part):
+                gates = [segment, *(segment.parents or ())]
+                blocked += self._break(gates, max(part.start, segment.start))
         return blocked
 
-    def downstream(self, num: int) -> Iterator[int]:
-        """The sheet and all that depend on it, directly or not."""
-        seen: set[int] = {num}
-        gates: set[int] = set()
-        todo = [self.nodes[num]]
-        for node in todo:  # grows while it is walked
-            yield node.task.num
-            for gate in _gates_of(node):
-                if id(gate) in gates:
-                    continue
-                gates.add(id(gate))
-                for waiter in gate.waiters:
-                    if waiter.task.num not in seen:
-                        seen.add(waiter.task.num)
-                        todo.append(waiter)
+    def set_apart(self, nums: Iterable[int]) -> None:
+        """These are over or alive, although not all that they depend on is done."""
+        for num in nums:
+            self._apart.add(num)
+
+    def put_back(self, node: Node) -> None:
+        """The sheet, which was alive, waits again; what fails before it concerns it from now on."""
+        node.state = WAITING
+        self._apart.discard(node.task.num)
+
+    def is_dead(self, node: Node) -> bool:
+        """The sheet failed or is blocked: it never runs."""
+        return node.state == DEAD or (node.state == WAITING and node.task.num in self._apart)
+
+    def downstream(self, num: int) -> list[range]:
+        """The sheet and all that depend on it, directly or not: as blocks, lowest first."""
+        reached = Reached(self.sheets)
+        reached.add(num)
+        seen: set[int] = set()
+
+        def enter(gate: Gate) -> bool:
+            new = id(gate) not in seen
+            seen.add(id(gate))
+            return new
+
+        found = self._spread(list(_gates_of(self.nodes[num])), reached, enter)
+        return joined([range(num, num + 1), *found])
+
+    def _break(self, gates: list[Gate], root: int) -> list[Blocked]:
+        """These gates can never open; what is blocked by that."""
+
+        def enter(gate: Gate) -> bool:
+            if gate.broken_by is not None:
+                return False
+            gate.broken_by = root
+            return True
+
+        return [Blocked(block, root) for block in self._spread(gates, self._apart, enter)]
+
+    def _spread(
+        self, gates: list[Gate], reached: Reached, enter: Callable[[Gate], bool]
+    ) -> list[range]:
+        """Reach all behind some gates, and behind those that this leads to; the new ones."""
+        ones: list[int] = []
+        blocks: list[range] = []
+        for gate in gates:  # grows while it is walked
+            if not enter(gate):
+                continue
+            if len(gate.waiters) < MANY:
+                for node in gate.waiters:
+                    num = node.task.num
+                    if reached.add(num):
+                        ones.append(num)
+                        gates += _gates_of(node)
+                continue
+            for block in self._behind(gate):
+                for part in reached.add_block(block):
+                    blocks.append(part)
+                    for segment in self._segments_of(part):
+                        gates += [segment, *(segment.parents or ())]
+        return joined(blocks + blocks_of(ones))
+
+    def _behind(self, gate: Gate) -> list[range]:
+        """Who waits for a gate, as blocks."""
+        waiters = gate.waiters
+        first, last = waiters[0].task.num, waiters[-1].task.num
+        if self._ascending and last - first + 1 == len(waiters):
+            return [range(first, last + 1)]  # no need to look at each
+        return blocks_of(node.task.num for node in waiters)
 
     def first_missing(self, node: Node) -> int | None:
         """The lowest sheet of the first closed block in front of a sheet, or None."""
@@ -277,10 +355,12 @@ class SheetGraph:
         return None
 
     def _segments_of(self, block: range) -> Iterator[Gate]:
+        """The segments that a block is made of, or lies in."""
         segments = self._segments
-        i = bisect_right(segments, block.start, key=lambda s: s.start) - 1 if block else -1
-        while 0 <= i < len(segments) and segments[i].start < block.stop:
-            yield segments[i]
+        i = max(0, bisect_right(self._starts, block.start) - 1) if block else len(segments)
+        while i < len(segments) and segments[i].start < block.stop:
+            if segments[i].stop > block.start:
+                yield segments[i]
             i += 1
 
 
@@ -289,3 +369,16 @@ def _gates_of(node: Node) -> Iterator[Gate]:
     if node.gate is not None:
         yield node.gate
         yield from node.gate.parents or ()
+
+
+def _advance(segment: Gate, done: int) -> list[Gate]:
+    """So many more sheets of a segment are done; the gates that open by it."""
+    segment.remaining -= done
+    if segment.remaining:
+        return []
+    opened = [segment]
+    for parent in segment.parents or ():
+        parent.remaining -= 1
+        if not parent.remaining:
+            opened.append(parent)
+    return opened

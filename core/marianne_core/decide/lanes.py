@@ -56,7 +56,6 @@ class Job:
         "age",
         "delayed",
         "generation",
-        "gone",
         "graph",
         "key",
         "lanes",
@@ -66,6 +65,7 @@ class Job:
         "queued",
         "running",
         "shut",
+        "stopped",
         "vt",
         "wait",
         "weight",
@@ -95,7 +95,8 @@ class Job:
         self.pacing = False
         self.wait: Wait | None = None
         """The job is paused."""
-        self.gone = False
+        self.stopped = False
+        """Nothing more of it starts: it was withdrawn or deregistered."""
 
     def may_start(self, now: float) -> bool:
         return (
@@ -119,7 +120,7 @@ class Lane:
         """In the pool's heap, or in the job's `shut`."""
 
     def head(self) -> int | None:
-        """Number of the next sheet; withdrawn ones are dropped on the way."""
+        """Number of the next sheet; those that are not ready any more are dropped on the way."""
         nodes = self.job.graph.nodes
         while self.heap:
             num = self.heap[0][2]
@@ -153,7 +154,7 @@ class Pool:
         while heap:
             vt, age, serial, lane = entry = heap[0]
             job = lane.job
-            if job.gone or lane.head() is None:
+            if job.stopped or lane.head() is None:
                 heappop(heap)
                 lane.listed = False
             elif not job.may_start(now):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from marianne_core.decide.blocks import blocks_of, count, joined
 from marianne_core.decide.dispatch import Blocked
 from marianne_core.decide.graph import SheetGraph
 from marianne_core.decide.messages import (
@@ -15,7 +16,9 @@ from marianne_core.decide.messages import (
     RunChanged,
     SheetChanged,
     SheetRecord,
+    SheetsChanged,
 )
+from marianne_core.decide.records import OVER, Chosen, Kind, is_bare
 from marianne_core.decide.retry import LOST_LIMIT
 from marianne_core.decide.run_state import Closing, Run
 from marianne_core.decide.scheduler import Scheduler
@@ -34,6 +37,10 @@ _UNSETTLED = frozenset(
     }
 )
 """Statuses that mean nothing without a living attempt; such a sheet is pending again."""
+
+
+MANY = 64
+"""From so many sheets on those that are alike are changed, told and stored at once."""
 
 
 class Lives:
@@ -58,6 +65,29 @@ class Lives:
             SheetChanged(run.run_id, num, record, reason=record.reason, until=record.not_before)
         )
 
+    def change_all(
+        self, run: Run, sheets: Chosen, become: Callable[[SheetRecord], SheetRecord]
+    ) -> None:
+        """Replace the records of some sheets and say so; what is the same for many, at once.
+
+        `become` makes of a record that says nothing of its own one that does not either.
+        """
+        alike = [(block, record) for block, record in sheets.shared if is_bare(record)]
+        if count(block for block, _ in alike) < MANY:
+            for num in sheets.nums():
+                self.change(run, num, become(run.record(num)))
+            return
+        rest = Chosen(sheets.own, [item for item in sheets.shared if not is_bare(item[1])])
+        for num in rest.nums():
+            self.change(run, num, become(run.record(num)))
+        together: dict[SheetRecord, list[range]] = {}
+        for block, record in alike:
+            together.setdefault(become(record), []).append(block)
+        for record, parts in together.items():
+            blocks = joined(parts)
+            run.put_all(blocks, record)
+            self.out.append(SheetsChanged(run.run_id, tuple(blocks), record))
+
     def enter(self, run: Run, status: JobStatus, reason: str, now: float) -> None:
         """Give a run a status and say so."""
         self._holding -= run.holds_slot
@@ -69,12 +99,12 @@ class Lives:
 
     def block(self, run: Run, blocked: Iterable[Blocked]) -> None:
         """Skip the sheets that can never run."""
-        by_root: dict[int, list[int]] = {}
+        by_root: dict[int, list[range]] = {}
         for item in blocked:
-            if not run.record(item.num).status.terminal:
-                by_root.setdefault(item.by, []).append(item.num)
-        for root, nums in by_root.items():
-            self._stop_sheets(run, nums, SheetStatus.SKIPPED, f"blocked by sheet {root}")
+            by_root.setdefault(item.by, []).append(item.sheets)
+        for root, blocks in by_root.items():
+            sheets = run.records.choose((Kind.OPEN,), within=blocks)
+            self._stop_sheets(run, sheets, SheetStatus.SKIPPED, f"blocked by sheet {root}")
 
     # --- beginning ------------------------------------------------------------------------------
 
@@ -83,15 +113,15 @@ class Lives:
         if message.run_id in self.runs:
             return
         run = self.runs[message.run_id] = Run(message)
-        for num, record in message.restored.items():
-            if num in run.tasks:
-                run.put(num, record)
         if message.ended is not None:
             run.enter(message.ended, "", now)
             return
         self._take_over(run)
         if message.start_sheet is not None:
-            self._skip_before(run, message.start_sheet, message.restored)
+            self._skip_before(run, message.start_sheet)
+        if message.closing is not None:
+            self._end_again(run, Closing(message.reason, message.closing), now)
+            return
         if run.paused_by is not None:
             status = JobStatus.PAUSING if run.living else JobStatus.PAUSED
             self.enter(run, status, f"paused by {run.paused_by}", now)
@@ -101,6 +131,14 @@ class Lives:
         else:
             self._enqueue(run, now)
         self.settle(run, now)
+
+    def _end_again(self, run: Run, closing: Closing, now: float) -> None:
+        """Go on ending a run that an earlier conductor was ending."""
+        run.paused_by = None
+        if run.living:
+            self._register(run, now)  # what lives holds its slots until it is gone
+        if not run.impossible:
+            self.close(run, closing, now)
 
     def start_queued(self, now: float) -> None:
         """Start the runs for which there are job slots, in their order."""
@@ -123,27 +161,34 @@ class Lives:
 
     def _start(self, run: Run, now: float) -> None:
         self.enter(run, JobStatus.RUNNING, "", now)
-        self._register(run, now)
+        if run.registered:
+            self._scheduler.hold_job(run.run_id, None, now)
+        else:
+            self._register(run, now)
 
-    def _register(self, run: Run, now: float, graph: SheetGraph | None = None) -> None:
+    def _register(self, run: Run, now: float) -> None:
         """Give the sheets to the scheduler, in the place of an earlier registration."""
-        graph, run.graph = graph or run.graph, None
-        touched = list(run.touched())
-        dead = [(n, r) for n, r in touched if r.status.terminal and not _counts_as_done(r)]
-        dead.sort(key=lambda item: (item[1].blocked, item[0]))  # the real failures first
+        graph, run.graph = run.graph, None
+        records = run.records
+        failed = [
+            *records.choose((Kind.FAILED,)).blocks(),
+            *records.choose((Kind.BLOCKED,)).blocks(),
+        ]
+        unsettled = records.unsettled()
         try:
             blocked = self._scheduler.register(
                 run.run_id,
                 graph if graph is not None else run.tasks.values(),
                 now=now,
                 policy=run.policy,
-                completed=[n for n, r in touched if _counts_as_done(r)],
-                failed=[n for n, _ in dead],
+                completed=records.choose((Kind.DONE,)).blocks(),
+                failed=failed,  # the real ones first
                 running=list(run.living),
-                not_before={n: r.not_before for n, r in touched if r.not_before is not None},
+                not_before={n: r.not_before for n, r in unsettled if r.not_before is not None},
                 wait=_paused(run),
             )
         except ValueError as error:  # a plan should have refused it; nothing may hang because of it
+            run.impossible = True
             self.close(run, Closing(str(error), JobStatus.FAILED), now)
             return
         run.registered = True
@@ -151,21 +196,21 @@ class Lives:
 
     def _take_over(self, run: Run) -> None:
         """Make sense of what an earlier conductor left behind."""
-        for num, record in list(run.touched()):
+        for num, record in run.records.unsettled():
             if record.alive and record.status is not SheetStatus.IN_PROGRESS:
                 self.change(run, num, replace(record, status=SheetStatus.IN_PROGRESS))
             elif record.status in _UNSETTLED and not record.alive:
                 self.change(run, num, replace(record, status=SheetStatus.PENDING))
-        failed = run.first_failed()
-        if failed is not None and run.policy.fail_fast and not run.unfinished():
+        failed = run.records.first_failed() if run.policy.fail_fast else None
+        if failed is not None and not any(run.records.choose((Kind.OPEN,))):
             run.closing = Closing(f"fail_fast: sheet {failed[0]} failed", None)
 
-    def _skip_before(self, run: Run, start: int, restored: Container[int]) -> None:
+    def _skip_before(self, run: Run, start: int) -> None:
         """Skip the sheets before the first wanted one, except those that were wanted since."""
-        for num in run.unfinished():
-            if num < start and num not in restored:
-                reason = f"before --start-sheet {start}"
-                self.change(run, num, SheetRecord(status=SheetStatus.SKIPPED, reason=reason))
+        shared = run.records.choose((Kind.OPEN,), within=(range(start),)).shared
+        untouched = Chosen([], [item for item in shared if item[1] is PRISTINE])
+        skipped = SheetRecord(status=SheetStatus.SKIPPED, reason=f"before --start-sheet {start}")
+        self.change_all(run, untouched, lambda _: skipped)
 
     # --- pausing --------------------------------------------------------------------------------
 
@@ -187,23 +232,18 @@ class Lives:
         if run.status not in (JobStatus.PAUSING, JobStatus.PAUSED):
             return
         run.paused_by = None
-        for num, record in list(run.touched()):
+        for num, record in run.records.unsettled():
             if record.lost_in_row >= LOST_LIMIT:
                 self.change(run, num, replace(record, lost_in_row=0))
         if run.status is JobStatus.PAUSING or (run.registered and self._slot_is_free()):
             self.enter(run, JobStatus.RUNNING, "", now)
             self._scheduler.hold_job(run.run_id, None, now)
         else:
-            self._unregister(run)
             self._enqueue(run, now)
         self.settle(run, now)
 
     def _slot_is_free(self) -> bool:
         return not self._queue and self._holding < self._scheduler.limits.max_concurrent_jobs
-
-    def _unregister(self, run: Run) -> None:
-        self._scheduler.deregister(run.run_id)
-        run.registered = False
 
     # --- ending ---------------------------------------------------------------------------------
 
@@ -230,7 +270,7 @@ class Lives:
         self._queue.pop(run.run_id, None)
         self._scheduler.withdraw(run.run_id)
         stopped = SheetStatus.SKIPPED if closing.final is None else SheetStatus.CANCELLED
-        self._stop_sheets(run, run.unfinished(), stopped, closing.reason)
+        self._stop_sheets(run, run.records.choose((Kind.OPEN,)), stopped, closing.reason)
         if closing.final is None:
             return
         for num in run.living:
@@ -262,65 +302,71 @@ class Lives:
 
     def _end(self, run: Run, now: float) -> None:
         self._queue.pop(run.run_id, None)
-        self._unregister(run)
+        self._scheduler.deregister(run.run_id)
+        run.registered = False
         if run.closing is not None and run.closing.final is not None:
             self.enter(run, run.closing.final, run.closing.reason, now)
         elif run.clean:
             self.enter(run, JobStatus.COMPLETED, "", now)
         else:
-            failed = run.first_failed()
+            failed = run.records.first_failed()
             reason = "" if failed is None else f"sheet {failed[0]}: {failed[1].reason}"
             self.enter(run, JobStatus.FAILED, reason, now)
 
-    def _stop_sheets(self, run: Run, nums: Iterable[int], status: SheetStatus, reason: str) -> None:
+    def _stop_sheets(self, run: Run, sheets: Chosen, status: SheetStatus, reason: str) -> None:
         """End sheets that do not live, without their having run."""
         blocked = status is SheetStatus.SKIPPED
-        untouched = SheetRecord(status=status, blocked=blocked, reason=reason)
-        for num in nums:
-            record = run.record(num)
-            if record is PRISTINE:
-                stopped = untouched  # shared: they may be many
-            else:
-                stopped = replace(
-                    record, status=status, blocked=blocked, not_before=None, reason=reason
-                )
-            self.change(run, num, stopped)
+
+        def stopped(record: SheetRecord) -> SheetRecord:
+            return replace(record, status=status, blocked=blocked, not_before=None, reason=reason)
+
+        self.change_all(run, sheets, stopped)
 
     # --- again ----------------------------------------------------------------------------------
 
-    def retry(self, run: Run, sheet: int | None, now: float) -> None:
+    def retry(
+        self, run: Run, sheet: int | None, now: float, graph: SheetGraph | None = None
+    ) -> None:
         """Run sheets again: all that went wrong, or one and everything downstream of it."""
-        if run.status is JobStatus.CANCELLING or (sheet is not None and sheet not in run.tasks):
+        if run.status is JobStatus.CANCELLING or run.impossible:
             return
-        try:
-            graph = SheetGraph(run.tasks.values())
-        except ValueError:
-            return  # it failed for this very reason, and would again
+        run.graph = run.graph or graph
         if sheet is None:
-            again = [n for n, r in run.touched() if r.status.terminal and not _counts_as_done(r)]
+            again = run.records.choose((Kind.FAILED, Kind.BLOCKED))
+        elif sheet in run.tasks:
+            try:
+                run.graph = run.graph or SheetGraph(run.tasks.values())
+            except ValueError:
+                return  # it can never run
+            downstream = run.graph.downstream(sheet)
+            again = run.records.choose((Kind.OPEN, *OVER), within=downstream)
         else:
-            again = list(graph.downstream(sheet))
-        again = sorted(n for n in again if not run.record(n).alive)
-        if not again:
             return
-        for num in again:
-            old = run.record(num)
-            if old.attempt or old.status is not SheetStatus.PENDING:
-                self.change(run, num, SheetRecord(attempt=old.attempt, reason="to run again"))
+        if not any(again):
+            return
+        self.change_all(run, _touched(run, again), _to_run_again)
         if run.status.terminal:
             run.begin_again()
             self._enqueue(run, now)
             return
         run.closing = None
         if run.registered:
-            self._register(run, now, graph)
+            self._register(run, now)
         self.settle(run, now)
 
 
-def _counts_as_done(record: SheetRecord) -> bool:
-    return record.status is SheetStatus.COMPLETED or (
-        record.status is SheetStatus.SKIPPED and not record.blocked
-    )
+def _touched(run: Run, sheets: Chosen) -> Chosen:
+    """Those to which something happened already."""
+
+    def touched(record: SheetRecord) -> bool:
+        return record.attempt > 0 or record.status is not SheetStatus.PENDING
+
+    own = blocks_of(num for block in sheets.own for num in block if touched(run.record(num)))
+    return Chosen(own, [item for item in sheets.shared if touched(item[1])])
+
+
+def _to_run_again(record: SheetRecord) -> SheetRecord:
+    return SheetRecord(attempt=record.attempt, reason="to run again")
 
 
 def _paused(run: Run) -> Wait | None:

@@ -39,7 +39,7 @@ def likely(pools: Iterable[Pool], busy: Iterable[Job], n: int) -> list[tuple[Job
     turns = [
         (lane.job.vt, age, serial, i, lane, _ready(lane))
         for i, (_, age, serial, lane) in enumerate(lanes)
-        if lane.job.wait is None and not lane.job.gone and lane.pool.park is None
+        if lane.job.wait is None and not lane.job.stopped and lane.pool.park is None
     ]
     heapify(turns)
     found: list[tuple[Job, int]] = []

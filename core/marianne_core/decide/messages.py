@@ -16,6 +16,7 @@ from marianne_core.model.waits import Wait, WaitReason
 
 if TYPE_CHECKING:
     from marianne_core.decide.graph import SheetGraph
+    from marianne_core.decide.records import Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,9 @@ class RunAdded:
     job_id: str
     policy: RunPolicy
     tasks: Sequence[SheetTask]
-    restored: Mapping[int, SheetRecord] = field(default_factory=dict)
-    """Records of an earlier conductor; sheets without one are untouched."""
+    restored: Mapping[int, SheetRecord] | Records = field(default_factory=dict)
+    """Records of an earlier conductor; sheets without one are untouched. `Records`, made beforehand
+    (in a thread), spare the loop the work of a run of many sheets."""
     start_sheet: int | None = None
     """Sheets with a lower number are skipped, and count as done."""
     paused_by: str | None = None
@@ -135,8 +137,14 @@ class RunAdded:
     """Seconds that count against `job_timeout` already (`RunView.elapsed`)."""
     ended: JobStatus | None = None
     """The run is over; it is loaded only so that `RetryRun` or `ResumeRun` can open it again."""
+    closing: JobStatus | None = None
+    """The run was being ended (CANCELLING) and has this status at its end; its living attempts are
+    ordered to end (again)."""
+    reason: str = ""
+    """Why it was being ended."""
     graph: SheetGraph | None = None
-    """`SheetGraph(tasks)`, if it was made beforehand (in a thread, for a large score)."""
+    """`SheetGraph(tasks)`, if it was made beforehand (in a thread, for a large score). It serves the
+    first registration; a run that is opened again after its end needs none either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +202,9 @@ class RetryRun:
 
     run_id: int
     sheet: int | None = None
+    graph: SheetGraph | None = None
+    """A fresh `SheetGraph` of the run's tasks, if it was made beforehand; only a run that goes on
+    while its sheets are put back needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +310,20 @@ class SheetChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class SheetsChanged:
+    """Remember and show all these sheets as `record` says.
+
+    Comes for many sheets at once that have nothing of their own (no attempt, nothing used), before
+    and after. Few are told one by one, with `SheetChanged`.
+    """
+
+    run_id: int
+    blocks: tuple[range, ...]
+    """Their numbers, lowest first."""
+    record: SheetRecord
+
+
+@dataclass(frozen=True, slots=True)
 class RunChanged:
     """Remember and show the run as it now is. A terminal status is the last effect of a run."""
 
@@ -307,4 +332,4 @@ class RunChanged:
     reason: str = ""
 
 
-Effect = Launch | Kill | SheetChanged | RunChanged
+Effect = Launch | Kill | SheetChanged | SheetsChanged | RunChanged

@@ -57,7 +57,7 @@ class Releases:
     def _open_next(self, most: int, now: float) -> int:
         """Count down at most so many sheets behind the first opened gates; how many it were."""
         job, nodes = self._opening.popleft()
-        if job.gone:
+        if job.stopped:
             return 0
         taken = 0
         for node in islice(nodes, most):
@@ -140,7 +140,7 @@ class Releases:
         if not isinstance(subject, Job):
             park = self._instruments.park_at(subject)
             return park is not None and park.until == when
-        if subject.gone:
+        if subject.stopped:
             return False
         if num is None:
             return subject.not_before == when

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from marianne_core.decide.graph import SheetGraph
-from marianne_core.decide.messages import PRISTINE, RunAdded, SheetRecord
+from marianne_core.decide.blocks import blocks_of
+from marianne_core.decide.messages import RunAdded, SheetRecord
+from marianne_core.decide.records import Records
 from marianne_core.model.states import JobStatus, SheetStatus
 
+_TERMINAL = tuple(status for status in SheetStatus if status.terminal)
 _COUNTING = frozenset({JobStatus.RUNNING, JobStatus.PAUSING, JobStatus.CANCELLING})
 
 
@@ -52,18 +54,28 @@ class RunView:
     """Living attempts."""
     elapsed: float
     """Seconds that count against the job's timeout."""
+    final: JobStatus | None
+    """What it will be when its living attempts have ended, while it is being ended; else None."""
 
 
 class Run:
-    """One run. Only the baton changes it; every change of a sheet goes through `put`."""
+    """One run. Only the baton changes it; every change of a sheet goes through `put` or `put_all`."""
 
     def __init__(self, added: RunAdded) -> None:
         self.run_id = added.run_id
         self.job_id = added.job_id
         self.policy = added.policy
-        self.tasks = {task.num: task for task in added.tasks}
-        self.graph: SheetGraph | None = added.graph
-        """Made beforehand and not used yet."""
+        self.graph = added.graph
+        """Made beforehand, and not registered with the scheduler yet."""
+        self.tasks = (
+            {task.num: task for task in added.tasks} if added.graph is None else added.graph.tasks
+        )
+        restored = added.restored
+        if not isinstance(restored, Records):
+            sheets = blocks_of(self.tasks) if added.graph is None else added.graph.sheets
+            restored = Records(sheets, restored)
+        self.records = restored
+        """To be changed through `put` and `put_all` alone."""
         self.status = JobStatus.QUEUED
         self.reason = ""
         self.paused_by = added.paused_by
@@ -71,67 +83,47 @@ class Run:
         self.living: dict[int, Living] = {}
         self.registered = False
         """The scheduler knows it."""
+        self.impossible = False
+        """Its sheets wait for each other: it can never run."""
         self.ends_at: float | None = None
         """When the job's timeout strikes, while its time is counted."""
         self._spent = added.elapsed
         self._since: float | None = None
-        self._records: dict[int, SheetRecord] = {}
-        self._tally = dict.fromkeys(SheetStatus, 0)
-        self._tally[SheetStatus.PENDING] = len(self.tasks)
-        self._blocked = 0
+        for num, record in self.records.unsettled():
+            if record.alive:
+                self.living[num] = Living()
 
     # --- sheets ---------------------------------------------------------------------------------
 
     def record(self, num: int) -> SheetRecord:
         """Raises KeyError when the run has no such sheet."""
-        record = self._records.get(num)
-        if record is None:
-            if num not in self.tasks:
-                raise KeyError(f"run {self.run_id} has no sheet {num}")
-            return PRISTINE
-        return record
+        return self.records[num]
 
     def put(self, num: int, record: SheetRecord) -> None:
         """Replace a sheet's record."""
-        old = self._records.get(num, PRISTINE)
-        self._tally[old.status] -= 1
-        self._tally[record.status] += 1
-        self._blocked += record.blocked - old.blocked
-        self._records[num] = record
+        old = self.records.put(num, record)
         if not record.alive:
             self.living.pop(num, None)
         elif num not in self.living or old.attempt != record.attempt:
             self.living[num] = Living()
 
-    def touched(self) -> Iterator[tuple[int, SheetRecord]]:
-        """Sheets with a record of their own."""
-        return iter(self._records.items())
-
-    def unfinished(self) -> list[int]:
-        """Sheets that are not over and have no living attempt."""
-        records = self._records
-        return [
-            num
-            for num in self.tasks
-            if (record := records.get(num)) is None or not (record.alive or record.status.terminal)
-        ]
+    def put_all(self, blocks: Iterable[range], record: SheetRecord) -> None:
+        """Replace the records of sheets without one of their own."""
+        for block in blocks:
+            self.records.set_all(block, record)
 
     @property
     def rest(self) -> int:
         """Sheets that are not over."""
-        return len(self.tasks) - sum(self._tally[s] for s in SheetStatus if s.terminal)
+        tally = self.records.tally
+        return self.records.total - sum(tally[status] for status in _TERMINAL)
 
     @property
     def clean(self) -> bool:
         """Every sheet is completed, or skipped because the score said so."""
-        tally = self._tally
-        done = tally[SheetStatus.COMPLETED] + tally[SheetStatus.SKIPPED] - self._blocked
-        return done == len(self.tasks)
-
-    def first_failed(self) -> tuple[int, SheetRecord] | None:
-        """The lowest sheet that failed or was cancelled by itself."""
-        bad = (SheetStatus.FAILED, SheetStatus.CANCELLED)
-        return min(((n, r) for n, r in self.touched() if r.status in bad), default=None, key=_num)
+        tally = self.records.tally
+        done = tally[SheetStatus.COMPLETED] + tally[SheetStatus.SKIPPED] - self.records.blocked
+        return done == self.records.total
 
     # --- status and time ------------------------------------------------------------------------
 
@@ -165,23 +157,20 @@ class Run:
 
     def view(self, now: float) -> RunView:
         """A picture for clients."""
-        tally = self._tally
+        tally, over = self.records.tally, self.status.terminal
         return RunView(
             run_id=self.run_id,
             job_id=self.job_id,
             status=self.status,
             reason=self.reason,
             paused_by=self.paused_by,
-            total=len(self.tasks),
+            total=self.records.total,
             completed=tally[SheetStatus.COMPLETED],
             failed=tally[SheetStatus.FAILED],
             skipped=tally[SheetStatus.SKIPPED],
-            blocked=self._blocked,
+            blocked=self.records.blocked,
             cancelled=tally[SheetStatus.CANCELLED],
             running=len(self.living),
             elapsed=self.elapsed(now),
+            final=None if over or self.closing is None else self.closing.final,
         )
-
-
-def _num(item: tuple[int, SheetRecord]) -> int:
-    return item[0]

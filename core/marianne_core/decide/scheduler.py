@@ -17,19 +17,19 @@ until they are reported, and the same sheet does not start while its earlier sel
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heapreplace
 from itertools import chain, count
 
 from marianne_core.decide.dispatch import Blocked, Dispatch, SheetEnd
 from marianne_core.decide.graph import (
-    DEAD,
     DELAYED,
     DONE,
     READY,
     RUNNING,
     WAITING,
+    Gate,
     Node,
     SheetGraph,
 )
@@ -98,7 +98,9 @@ class Scheduler:
         """The sheet is registered, and neither runs nor is over."""
         entry = self._jobs.get(job)
         node = entry.graph.nodes.get(num) if entry is not None else None
-        return node is not None and node.state in (WAITING, READY, DELAYED)
+        if entry is None or node is None or entry.stopped or entry.graph.is_dead(node):
+            return False
+        return node.state in (WAITING, READY, DELAYED)
 
     def task_of(self, job: Hashable, num: int) -> SheetTask:
         """The sheet as it was registered. Raises KeyError for an unknown one."""
@@ -113,23 +115,24 @@ class Scheduler:
         *,
         now: float,
         policy: RunPolicy | None = None,
-        completed: Iterable[int] = (),
-        failed: Iterable[int] = (),
+        completed: Sequence[range] = (),
+        failed: Sequence[range] = (),
         running: Iterable[int] = (),
         not_before: Mapping[int, float] | None = None,
         wait: Wait | None = None,
     ) -> list[Blocked]:
         """Add a job, or put a new registration in the place of an earlier one.
 
-        `completed` sheets count as done; `failed` ones block their dependents, which are returned;
+        `completed` sheets count as done; `failed` ones block their dependents, which are returned
+        (one that is blocked itself by then counts as that); both are disjoint blocks;
         `running` ones are alive and take their slots at once (above the limits, if need be);
         `not_before` has times for sheets that wait for a retry; `wait` registers the job paused.
         A graph must not be used twice. Raises ValueError as `SheetGraph` does, and KeyError for a
         number that is not in the graph; nothing is changed then.
         """
         graph = sheets if isinstance(sheets, SheetGraph) else SheetGraph(sheets)
-        done_nodes = [graph.nodes[num] for num in completed]
-        failed_nodes = [graph.nodes[num] for num in failed]
+        for block in chain(completed, failed):
+            graph.require(block)
         running_nodes = [graph.nodes[num] for num in running]
         self.deregister(job)
         entry = Job(job, next(self._generation), graph, policy or RunPolicy(), now)
@@ -142,36 +145,27 @@ class Scheduler:
         for key, num in self._tickets:
             if key == job and num in graph.nodes and graph.nodes[num].state == WAITING:
                 graph.nodes[num].waiting += 1  # its earlier self is one more gate
-        for node in done_nodes:
-            for gate in graph.finish(node):
-                for waiter in gate.waiters:
-                    waiter.waiting -= 1
-        blocked: list[Blocked] = []
-        for node in failed_nodes:
-            if node.state != DEAD:
-                blocked += _fail(graph, node)
-        self._releases.open(entry, _free_from_the_start(graph), now)
+        opened = [gate for block in completed for gate in graph.finish_all(block)]
+        for gate in opened:
+            for waiter in gate.waiters:
+                waiter.waiting -= 1
+        graph.set_apart(node.task.num for node in running_nodes if node.waiting > 0)
+        graph.set_apart(n for block in completed for n in block if graph.nodes[n].waiting > 0)
+        blocked = [each for block in failed for each in graph.fail_all(block)]
+        self._releases.open(entry, _free(graph, opened), now)
         return blocked
 
     def deregister(self, job: Hashable) -> None:
         """Forget a job. Slots of sheets that still run stay taken until they are reported."""
         entry = self._jobs.pop(job, None)
         if entry is not None:
-            entry.gone = True
-            self._releases.drop(entry)
+            self._stop(entry)
 
-    def withdraw(self, job: Hashable) -> list[int]:
-        """Start nothing more of a job; the sheets that will not run. Running ones go on."""
+    def withdraw(self, job: Hashable) -> None:
+        """Start nothing more of a job, for good. Running sheets go on; what ends blocks nothing."""
         entry = self._jobs.get(job)
-        if entry is None:
-            return []
-        dropped = []
-        for num, node in entry.graph.nodes.items():
-            if node.state in (WAITING, READY, DELAYED):
-                node.state = DEAD
-                dropped.append(num)
-        self._releases.drop(entry)
-        return dropped
+        if entry is not None:
+            self._stop(entry)
 
     def hold_job(self, job: Hashable, wait: Wait | None, now: float) -> None:
         """Pause a job with a reason, or let it go on with None. Unknown jobs are ignored."""
@@ -260,8 +254,9 @@ class Scheduler:
             return []
         self._leave(num, ticket)
         entry = ticket.job
-        if entry.gone:
+        if self._jobs.get(job) is not entry:
             self._release_successor(job, num, now)
+        if entry.stopped:
             return []
         pause = entry.policy.pause_between
         if pause > 0 and not entry.running and end is not SheetEnd.SKIPPED:
@@ -269,7 +264,7 @@ class Scheduler:
         node = entry.graph.nodes[num]
         blocked: list[Blocked] = []
         if end is SheetEnd.FAILED:
-            blocked = _fail(entry.graph, node)
+            blocked = entry.graph.fail(node, num)
         elif end is SheetEnd.RETRY:
             blocked = self._again(entry, node, now, not_before)
         else:
@@ -296,7 +291,7 @@ class Scheduler:
         entry = self._jobs.get(job)
         node = entry.graph.nodes.get(num) if entry is not None else None
         gate = node.gate if node is not None else None
-        if gate is None or gate.remaining != 1:
+        if entry is None or entry.stopped or gate is None or gate.remaining != 1:
             return []
         return [
             each.task.num
@@ -308,7 +303,9 @@ class Scheduler:
         """Why a sheet does not run now; None when it runs, is over, or is unknown."""
         entry = self._jobs.get(job)
         node = entry.graph.nodes.get(num) if entry is not None else None
-        if entry is None or node is None or node.state in (RUNNING, DONE, DEAD):
+        if entry is None or node is None or node.state in (RUNNING, DONE):
+            return None
+        if entry.stopped or entry.graph.is_dead(node):
             return None
         missing = entry.graph.first_missing(node)
         if missing is not None:
@@ -364,7 +361,7 @@ class Scheduler:
                 return None
 
     def _again(self, job: Job, node: Node, now: float, not_before: float | None) -> list[Blocked]:
-        node.state = WAITING
+        job.graph.put_back(node)
         if not_before is not None and not_before > now:
             job.delayed[node.task.num] = not_before
         if node.waiting <= 0:
@@ -374,7 +371,12 @@ class Scheduler:
         root = job.graph.broken_by(node)
         if root is None:
             return []
-        return [Blocked(node.task.num, root), *_fail(job.graph, node, root)]
+        num = node.task.num
+        return [Blocked(range(num, num + 1), root), *job.graph.fail(node, root)]
+
+    def _stop(self, job: Job) -> None:
+        job.stopped = True
+        self._releases.drop(job)
 
     def _seat(self, job: Job, node: Node, pool: Pool) -> None:
         node.state = RUNNING
@@ -404,11 +406,11 @@ class Scheduler:
             self._releases.open(entry, iter((node,)), now)
 
 
-def _fail(graph: SheetGraph, node: Node, root: int | None = None) -> list[Blocked]:
-    by = node.task.num if root is None else root
-    return [Blocked(dead.task.num, by) for dead in graph.fail(node, by)]
-
-
-def _free_from_the_start(graph: SheetGraph) -> Iterator[Node]:
+def _free(graph: SheetGraph, opened: list[Gate]) -> Iterator[Node]:
     """The sheets that wait for nothing; looked for when asked, so a long score starts at once."""
-    return (n for n in graph.nodes.values() if n.waiting == 0 and n.state == WAITING)
+    waiters = chain.from_iterable(gate.waiters for gate in opened)
+    return (
+        node
+        for node in chain(graph.free, waiters)
+        if node.waiting == 0 and node.state == WAITING and not graph.is_dead(node)
+    )

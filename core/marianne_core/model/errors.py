@@ -52,3 +52,9 @@ class StateError(MztError):
 
 class JobSubmissionError(MztError):
     """A control operation cannot be carried out (unknown job, wrong state)."""
+
+
+class UnknownJobError(JobSubmissionError):
+    """Nothing is remembered under the name that a person gave."""
+
+    exit_code = EXIT_INPUT

@@ -29,7 +29,7 @@ class WaitReason(StrEnum):
     DRAINING = "draining"
     """The conductor starts no new sheets because it is about to leave."""
     DISK = "disk"
-    """The store cannot be written; nothing new starts until it can."""
+    """The store, or a run's directory, cannot be written; nothing new starts until it can."""
     HELD = "held"
     """The attempt's lock is held by a process this conductor cannot see."""
 
@@ -49,7 +49,7 @@ _WORDS = {
     WaitReason.BREAKER: "the circuit breaker of {blocker} is open",
     WaitReason.PAUSED: "paused by {blocker}",
     WaitReason.DRAINING: "the conductor is draining",
-    WaitReason.DISK: "the store cannot be written: {blocker}",
+    WaitReason.DISK: "the disk cannot be written: {blocker}",
     WaitReason.HELD: "held by a process this conductor cannot see ({blocker})",
 }
 

@@ -1,9 +1,10 @@
 """What a sheet is told about the sheets before it: their output, and files of the workspace.
 
 Field reference, section 2.4. Outputs come from the whole stored file of the last attempt, so they
-are there after a restart too, and `max_output_chars` means what it says. Both mappings read when
-a template asks, so a sheet whose prompt uses neither costs nothing; of a large file no more is
-read than is shown. Credentials are blacked out in both.
+are there after a restart too, and `max_output_chars` means what it says. Everything is looked up
+when a template asks for it and not before: a prompt that shows one output of ten thousand costs one
+look and one short read, and of a large file no more is read than is shown. What was looked up once
+stays the same for the whole prompt. Credentials are blacked out.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from __future__ import annotations
 import codecs
 import glob
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
+from marianne_core.config.score.surroundings import CrossSheetConfig
 from marianne_core.model.states import SheetStatus
+from marianne_core.plan.lazy import Numbers, Texts
 from marianne_core.plan.redact import LONGEST, redact
 from marianne_core.plan.sheets import Plan
 from marianne_core.plan.templates import TemplateProblem, cached_template
@@ -27,39 +31,6 @@ SKIPPED = "[SKIPPED]"
 MAX_FILES = 1000
 """Files that `capture_files` may bring into one prompt."""
 
-K = TypeVar("K")
-
-
-class Texts(Mapping[K, str]):
-    """Texts by key; each is read when it is first asked for."""
-
-    def __init__(self, keys: Callable[[], list[K]], read: Callable[[K], str]) -> None:
-        self._find = keys
-        self._read = read
-        self._keys: dict[K, None] | None = None
-        self._texts: dict[K, str] = {}
-
-    def _known(self) -> dict[K, None]:
-        if self._keys is None:
-            self._keys = dict.fromkeys(self._find())
-        return self._keys
-
-    def __getitem__(self, key: K) -> str:
-        if key not in self._texts:
-            if key not in self._known():
-                raise KeyError(key)
-            self._texts[key] = self._read(key)
-        return self._texts[key]
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._known())
-
-    def __len__(self) -> int:
-        return len(self._known())
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
 
 @dataclass(slots=True)
 class CrossSheet:
@@ -69,10 +40,16 @@ class CrossSheet:
     """Output by sheet number; only sheets that completed or were skipped are in it."""
     previous_files: Mapping[str, str] = field(default_factory=dict)
     """Text by absolute path."""
-    skipped_upstream: tuple[int, ...] = ()
+    skipped_upstream: Sequence[int] = field(default_factory=list)
     """Sheets that were skipped, of those looked back at and those this one depends on."""
     warnings: list[str] = field(default_factory=list)
     """What went wrong while reading; complete once the texts were read."""
+
+
+def window_of(settings: CrossSheetConfig, num: int) -> range:
+    """The sheets that sheet `num` looks back at."""
+    lookback = settings.lookback_sheets
+    return range(max(1, num - lookback) if lookback else 1, num)
 
 
 def collect(
@@ -81,39 +58,51 @@ def collect(
     stdout_of: Callable[[int], Path | None],
     status_of: Callable[[int], SheetStatus],
 ) -> CrossSheet:
-    """Context for sheet `num`.
+    """Context for sheet `num`; nothing is looked at before a template asks.
 
     `stdout_of` gives the file with the whole output of a sheet's last attempt (its result text,
-    for instruments that wrap it), or None; `status_of` where a sheet stands now.
+    for instruments that wrap it), or None; `status_of` where a sheet stands now. Both are called
+    from the thread that renders.
     """
     cross = CrossSheet()
     settings = plan.config.cross_sheet
     if settings is None:
         return cross
-    limit = settings.max_output_chars
-    first = max(1, num - settings.lookback_sheets) if settings.lookback_sheets else 1
-    window = range(first, num)
-    skipped = {n for n in window if status_of(n) is SheetStatus.SKIPPED}
-    skipped |= {n for r in plan.sheet(num).deps for n in r if status_of(n) is SheetStatus.SKIPPED}
-    cross.skipped_upstream = tuple(sorted(skipped))
+    window = window_of(settings, num)
+    status = cache(status_of)
+
+    def find_skipped() -> Sequence[int]:
+        near = chain(window, *plan.sheet(num).deps)
+        return sorted({n for n in near if status(n) is SheetStatus.SKIPPED})
+
+    cross.skipped_upstream = Numbers(find_skipped)
     if settings.auto_capture_stdout:
-        done = {n: stdout_of(n) for n in window if status_of(n) is SheetStatus.COMPLETED}
-        files = {n: path for n, path in done.items() if path is not None}
-        numbers = [n for n in window if n in files or n in skipped]
-
-        def read_output(n: int) -> str:
-            return SKIPPED if n in skipped else _output(files[n], limit, n, cross.warnings)
-
-        cross.previous_outputs = Texts(lambda: numbers, read_output)
+        cross.previous_outputs = _outputs(window, stdout_of, status, settings, cross.warnings)
     if settings.capture_files:
-        captured: dict[str, str] = {}
-
-        def find() -> list[str]:
-            captured.update(_captured(plan, num, settings.capture_files, limit, cross))
-            return list(captured)
-
-        cross.previous_files = Texts(find, lambda path: captured[path])
+        cross.previous_files = _files(plan, num, settings, cross)
     return cross
+
+
+def _outputs(
+    window: range,
+    stdout_of: Callable[[int], Path | None],
+    status: Callable[[int], SheetStatus],
+    settings: CrossSheetConfig,
+    warnings: list[str],
+) -> Texts[int]:
+    file_of = cache(stdout_of)
+
+    def has(num: int) -> bool:
+        stands = status(num)
+        if stands is SheetStatus.COMPLETED:
+            return file_of(num) is not None
+        return stands is SheetStatus.SKIPPED
+
+    def read(num: int) -> str:
+        file = file_of(num) if status(num) is SheetStatus.COMPLETED else None
+        return SKIPPED if file is None else _output(file, settings.max_output_chars, num, warnings)
+
+    return Texts(lambda: window, has, read)
 
 
 def _output(path: Path, limit: int, num: int, warnings: list[str]) -> str:
@@ -144,25 +133,37 @@ def read_head(path: Path, limit: int, *, errors: str = "replace") -> str:
     return f"{text[:limit]}\n[... cut after {limit} characters; the whole has {size} bytes]"
 
 
-def _captured(
-    plan: Plan, num: int, patterns: list[str], limit: int, cross: CrossSheet
-) -> Iterator[tuple[str, str]]:
-    """(absolute path, text) of every text file the patterns name, in order, each once."""
-    seen: set[str] = set()
+def _files(plan: Plan, num: int, settings: CrossSheetConfig, cross: CrossSheet) -> Texts[str]:
+    @cache
+    def text_of(path: str) -> str | None:
+        """The beginning of a file; None when it is no text or cannot be read."""
+        try:
+            return read_head(Path(path), settings.max_output_chars, errors="strict")
+        except UnicodeDecodeError:
+            return None
+        except OSError as error:
+            cross.warnings.append(f"capture_files: {path} cannot be read: {error.strerror}")
+            return None
+
+    return Texts(
+        lambda: _captured(plan, num, settings.capture_files, cross),
+        lambda path: text_of(path) is not None,
+        lambda path: text_of(path) or "",
+    )
+
+
+def _captured(plan: Plan, num: int, patterns: list[str], cross: CrossSheet) -> dict[str, None]:
+    """Absolute paths of the files that the patterns name, in order, each once."""
+    found: dict[str, None] = {}
     for pattern in patterns:
         for path in _matches(plan, num, pattern, cross):
-            if path in seen or not os.path.isfile(path):
+            if path in found or not os.path.isfile(path):
                 continue
-            if len(seen) >= MAX_FILES:
+            if len(found) >= MAX_FILES:
                 cross.warnings.append(f"capture_files: only the first {MAX_FILES} files are taken")
-                return
-            seen.add(path)
-            try:
-                yield path, read_head(Path(path), limit, errors="strict")
-            except UnicodeDecodeError:
-                continue
-            except OSError as error:
-                cross.warnings.append(f"capture_files: {path} cannot be read: {error.strerror}")
+                return found
+            found[path] = None
+    return found
 
 
 def _matches(plan: Plan, num: int, pattern: str, cross: CrossSheet) -> list[str]:

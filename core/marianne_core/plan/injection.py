@@ -79,15 +79,14 @@ def item_path(
     Raises TemplateProblem when the path cannot be worked out at all.
     """
     written = item.file or item.directory or ""
-    template = cached_template(written)
     warnings: list[str] = []
     try:
-        rendered = template.render(variables)
+        rendered = cached_template(written).render(variables)
     except TemplateProblem as error:
         if error.fault is not Fault.UNDEFINED:
             raise
         warnings.append(f"the path {written!r}: {error.message}")
-        rendered = template.forgiving().render(variables)
+        rendered = cached_template(written, lenient=True).render(variables)
     path = os.path.expanduser(rendered.strip())
     return Path(os.path.normpath(plan.workspace / path)), warnings
 

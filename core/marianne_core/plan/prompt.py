@@ -9,12 +9,12 @@ from marianne_core.model.outcome import ValidationReport
 from marianne_core.model.states import AttemptMode
 from marianne_core.plan.completion import completion
 from marianne_core.plan.cross_sheet import CrossSheet
-from marianne_core.plan.injection import inject
+from marianne_core.plan.injection import Injected, inject, items_for
 from marianne_core.plan.instruments import InstrumentChoice
 from marianne_core.plan.preamble import preamble
 from marianne_core.plan.requirements import requirements
 from marianne_core.plan.sheets import Plan
-from marianne_core.plan.templates import cached_template
+from marianne_core.plan.templates import Renderer, cached_template
 from marianne_core.plan.variables import template_variables
 
 _HEADINGS = {
@@ -23,6 +23,14 @@ _HEADINGS = {
     InjectionCategory.CONTEXT: "## Context",
 }
 """Order and titles of the injected sections."""
+
+
+_INJECTED = {
+    "injected_context": InjectionCategory.CONTEXT,
+    "injected_skills": InjectionCategory.SKILL,
+    "injected_tools": InjectionCategory.TOOL,
+}
+"""The variables that hold injected texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +68,10 @@ def build_prompt(
         skipped_upstream=previous.skipped_upstream,
     )
     raw = (choice or plan.sheet(sheet_num).choice).raw_prompt
-    injected = inject(plan, sheet_num, variables)
-    if injected.texts:
-        variables = {
-            **variables,
-            **_injected_variables(plan, injected.texts),
-        }
+    injected = Injected()
+    if injects(plan, sheet_num, raw=raw):
+        injected = inject(plan, sheet_num, variables)
+        variables = {**variables, **_injected_variables(plan, injected)}
     body = plan.renderer.render(variables)
     warnings = (*injected.warnings, *previous.warnings)
     if raw:
@@ -82,23 +88,32 @@ def build_prompt(
     return Prompt("\n\n".join(part for part in parts if part) + "\n", warnings)
 
 
-def _injected_variables(
-    plan: Plan, texts: dict[InjectionCategory, list[str]]
-) -> dict[str, list[str]]:
-    names = {
-        "injected_context": InjectionCategory.CONTEXT,
-        "injected_skills": InjectionCategory.SKILL,
-        "injected_tools": InjectionCategory.TOOL,
-    }
+def injects(plan: Plan, num: int, *, raw: bool) -> bool:
+    """Whether files are read for the prompt: a raw one has only those that its template shows."""
+    if not items_for(plan, num):
+        return False
+    return not raw or not plan.renderer.names.isdisjoint(_INJECTED)
+
+
+def _injected_variables(plan: Plan, injected: Injected) -> dict[str, list[str]]:
     return {
-        name: texts.get(category, [])
-        for name, category in names.items()
+        name: injected.of(category)
+        for name, category in _INJECTED.items()
         if name not in plan.variables
     }
 
 
+def templates_of(plan: Plan, num: int, *, raw: bool) -> list[Renderer]:
+    """The templates whose texts make up the prompt. Raises TemplateProblem."""
+    return [plan.renderer] if raw else [plan.renderer, *_extensions(plan, num)]
+
+
 def extensions(plan: Plan, num: int, variables: dict[str, object]) -> list[str]:
     """`prompt_extensions` of the score, then those of the sheet, rendered like the template."""
+    return [template.render(variables).strip("\n") for template in _extensions(plan, num)]
+
+
+def _extensions(plan: Plan, num: int) -> list[Renderer]:
     written = [*plan.config.prompt.prompt_extensions]
     written += plan.config.sheet.prompt_extensions.get(num, [])
-    return [cached_template(text).render(variables).strip("\n") for text in written]
+    return [cached_template(text) for text in written]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from marianne_core.model.problem import Problem, Severity
-from marianne_core.plan.cross_sheet import CrossSheet
+from marianne_core.plan.cross_sheet import CrossSheet, window_of
 from marianne_core.plan.expressions import ExpressionError
 from marianne_core.plan.placeholders import PlaceholderError
 from marianne_core.plan.prompt import build_prompt, extensions
@@ -44,8 +44,7 @@ def stand_in(plan: Plan, num: int) -> CrossSheet:
     settings = plan.config.cross_sheet
     outputs: dict[int, str] = {}
     if settings is not None and settings.auto_capture_stdout:
-        first = max(1, num - settings.lookback_sheets) if settings.lookback_sheets else 1
-        outputs = dict.fromkeys(range(first, num), "")
+        outputs = dict.fromkeys(window_of(settings, num), "")
     files: Mapping[str, str] = _AnyFile() if settings and settings.capture_files else {}
     return CrossSheet(previous_outputs=outputs, previous_files=files)
 

@@ -14,7 +14,7 @@ Decisions where people's files and the field reference leave room:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,21 +56,29 @@ class BoundRule:
     """Seconds a look may take; always set for commands."""
 
 
-def rules_for(plan: Plan, num: int) -> list[BoundRule]:
+def rules_for(plan: Plan, num: int) -> tuple[BoundRule, ...]:
     """The rules that apply to a sheet, in the order of the score.
 
-    Raises InputError when a condition or a path cannot be worked out; `check_plan` reports the
-    same before anything runs.
+    Prompt, baseline and validation of an attempt ask one after another: it is worked out once for
+    them. Raises InputError when a condition or a path cannot be worked out; `check_plan` reports
+    the same before anything runs.
     """
     if not plan.config.validations:
-        return []
+        return ()
+    return plan.recent_rules.get(num, lambda: tuple(_bound(plan, num)))
+
+
+def _bound(plan: Plan, num: int) -> Iterator[BoundRule]:
+    places = plan.rule_index.candidates(num, plan.sheet(num).movement)
+    if not places:
+        return
     variables = rule_variables(plan, num)
-    bound = []
-    for index, rule in enumerate(plan.config.validations):
+    for index in places:
+        rule = plan.config.validations[index]
         where = f"{plan.path}: validations[{index}], sheet {num}"
         try:
             if applies(plan, rule, variables):
-                bound.append(bind(plan, index, rule, variables))
+                yield bind(plan, index, rule, variables)
         except ExpressionError as error:
             raise InputError(
                 f"the condition {rule.condition!r} cannot be worked out: {error.message}",
@@ -79,7 +87,6 @@ def rules_for(plan: Plan, num: int) -> list[BoundRule]:
             ) from None
         except PlaceholderError as error:
             raise InputError(str(error), where=where, hint=KNOWN_NAMES_HINT) from None
-    return bound
 
 
 KNOWN_NAMES_HINT = (

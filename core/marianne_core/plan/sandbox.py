@@ -18,6 +18,8 @@ from jinja2 import StrictUndefined, Template, Undefined, nodes
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from marianne_core.plan.lazy import plain
+
 MAX_STEPS = 250_000
 """Turns of loops and calls of one rendering."""
 MAX_CHARS = 8_000_000
@@ -117,7 +119,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals.pop("lipsum", None)
         for name in ("center", "indent", "batch", "slice"):
             self.filters[name] = _small_numbers(self.filters[name])
-        self.policies["json.dumps_kwargs"] = {"default": dict}  # context is a lazy mapping
+        self.policies["json.dumps_kwargs"] = {"default": plain}
         self.filters["quote"] = lambda value: shlex.quote(str(value))
         self.filters["_counted"] = _counted
         self.filters["_sized"] = _sized

@@ -6,14 +6,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marianne_core.config.score.job import JobConfig
 from marianne_core.plan.conditions import Condition
 from marianne_core.plan.dependencies import Dependencies, stage_levels
 from marianne_core.plan.fanout import Stage
 from marianne_core.plan.instruments import InstrumentChoice
+from marianne_core.plan.recent import Recent
+from marianne_core.plan.rule_index import RuleIndex
 from marianne_core.plan.templates import Renderer
+from marianne_core.plan.variables import large_names
+
+if TYPE_CHECKING:
+    from marianne_core.plan.rules import BoundRule
+
+_RECENT_SHEETS = 64
+"""Sheets whose rules are kept between two steps of an attempt; rarely are more at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +130,21 @@ class Plan:
     def skip_condition(self, num: int) -> str | None:
         """Text of the sheet's `skip_when` (keys are stages), or None."""
         return self.config.sheet.skip_when.get(self.sheet(num).movement)
+
+    @cached_property
+    def rule_index(self) -> RuleIndex:
+        """The validation rules by the sheets they can be for."""
+        return RuleIndex(self.config.validations, self.conditions)
+
+    @cached_property
+    def recent_rules(self) -> Recent[tuple[BoundRule, ...]]:
+        """What `rules_for` worked out lately."""
+        return Recent(_RECENT_SHEETS)
+
+    @cached_property
+    def large_variables(self) -> frozenset[str]:
+        """The score's variables with large values."""
+        return large_names(self.variables)
 
     @cached_property
     def levels(self) -> tuple[tuple[range, ...], ...]:

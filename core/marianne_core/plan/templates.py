@@ -18,6 +18,10 @@ from marianne_core.plan.sandbox import BoundsError, Sandbox
 
 _STRICT = Sandbox()
 _LENIENT = Sandbox(lenient=True)
+_LARGE = 50_000
+"""Characters of a template that is worth a thread for its size alone."""
+_WORK: tuple[type[nodes.Node], ...] = (nodes.For, nodes.Call, nodes.CallBlock, nodes.Mul, nodes.Pow)
+"""What can multiply the work of a template."""
 _UNDEFINED = re.compile(r"^'([^']+)' is undefined$")
 
 
@@ -111,6 +115,8 @@ class Renderer:
     template: Template
     names: frozenset[str]
     """Variables it may ask for, those behind conditions included."""
+    lengthy: bool = False
+    """It may take long for what stands in it: it goes over things, calls something, or is large."""
     lenient: bool = False
 
     def render(self, variables: Mapping[str, Any]) -> str:
@@ -170,8 +176,10 @@ def undefined_hint(name: str, known: Collection[str]) -> str:
 def compile_template(source: str, origin: Origin = Origin()) -> Renderer:
     """Compile a template. Raises TemplateProblem when its syntax is wrong."""
     try:
-        names = meta.find_undeclared_variables(_STRICT.parse(source))
-        return Renderer(source, origin, _STRICT.template(source), frozenset(names))
+        tree = _STRICT.parse(source)
+        names = frozenset(meta.find_undeclared_variables(tree))
+        lengthy = len(source) > _LARGE or any(map(tree.find, _WORK))
+        return Renderer(source, origin, _STRICT.template(source), names, lengthy)
     except TemplateSyntaxError as error:
         raise TemplateProblem(
             error.message or "syntax error",
@@ -185,9 +193,13 @@ def compile_template(source: str, origin: Origin = Origin()) -> Renderer:
 
 
 @lru_cache(maxsize=512)
-def cached_template(source: str) -> Renderer:
-    """Compile a short template of a score (a path, a directive) once. Raises as the above."""
-    return compile_template(source, Origin(name="text"))
+def cached_template(source: str, *, lenient: bool = False) -> Renderer:
+    """Compile a short template of a score (a path, a directive) once. Raises as the above.
+
+    With `lenient`, undefined variables are empty text.
+    """
+    template = compile_template(source, Origin(name="text"))
+    return template.forgiving() if lenient else template
 
 
 def _syntax_hint(message: str) -> str:

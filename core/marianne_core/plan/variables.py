@@ -45,6 +45,28 @@ TEMPLATE_NAMES = (RULE_NAMES - {"instrument_name"}) | {
 """Built-in names in templates."""
 
 
+_LARGE = 1_000
+"""Parts of a value, or hundreds of characters in it, from which on it takes its time."""
+
+
+def large_names(variables: Mapping[str, Any]) -> frozenset[str]:
+    """The variables whose values are so large that what a template does with them may take long."""
+    return frozenset(name for name, value in variables.items() if _parts(value, _LARGE) > _LARGE)
+
+
+def _parts(value: Any, enough: int) -> int:
+    """How many parts a value has, in all its depth; counting ends when there are `enough`."""
+    if isinstance(value, str):
+        return 1 + len(value) // 100
+    count = 1
+    if isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            count += _parts(part, enough - count)
+            if count > enough:
+                break
+    return count
+
+
 def sheet_facts(plan: Plan, sheet: SheetPlan) -> dict[str, Any]:
     """What is known about a sheet by its number alone; a solo sheet is instance 1 of 1."""
     return {
@@ -77,14 +99,14 @@ def template_variables(
     *,
     previous_outputs: Mapping[int, str] | None = None,
     previous_files: Mapping[str, str] | None = None,
-    skipped_upstream: Sequence[int] = (),
+    skipped_upstream: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Variables of templates for one sheet; injected texts are added by who reads them."""
     return {
         **sheet_facts(plan, plan.sheet(num)),
         "previous_outputs": {} if previous_outputs is None else previous_outputs,
         "previous_files": {} if previous_files is None else previous_files,
-        "skipped_upstream": list(skipped_upstream),
+        "skipped_upstream": [] if skipped_upstream is None else skipped_upstream,
         "injected_context": [],
         "injected_skills": [],
         "injected_tools": [],

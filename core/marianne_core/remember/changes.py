@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from marianne_core.model.events import Event
-from marianne_core.model.outcome import Outcome, ValidationResult
+from marianne_core.model.outcome import Ended, Outcome, ValidationResult
 from marianne_core.model.states import AttemptMode, JobStatus, SheetStatus
 
 
@@ -100,6 +100,9 @@ class RunSaved:
     """Who or what paused it; None also forgets an earlier one."""
     elapsed: float | None = None
     """Seconds that count against the job's timeout so far; None = as before."""
+    final: JobStatus | None = None
+    """With CANCELLING: what it will be when its sheets have ended; None = as before. Any other
+    status forgets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +146,24 @@ class SheetSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class SheetsSaved:
+    """Where many sheets stand now: like as many `SheetSaved` of sheets that were never attempted."""
+
+    run_id: int
+    blocks: Sequence[range]
+    """Numbers of the sheets, as blocks of consecutive ones."""
+    status: SheetStatus
+    """Not IN_PROGRESS: that says something of each sheet."""
+    at: float
+    reason: str = ""
+    blocked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptIntended:
     """An attempt is about to be started. Committed before anything is spawned.
 
-    The same number again (after NEVER_RAN) replaces the earlier intent.
+    The same number again (after NEVER_RAN) replaces the earlier intent and all that it came to.
     """
 
     run_id: int
@@ -181,6 +198,22 @@ class AttemptBegun:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptEnding:
+    """The end of a living attempt was ordered. Written before its processes get a signal.
+
+    A second order for the same attempt replaces the first.
+    """
+
+    run_id: int
+    num: int
+    attempt: int
+    at: float
+    ended: Ended
+    """What its outcome shall say: TIMEOUT or CANCELLED."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFinished:
     """Its processes are gone and its end is known; a second one for the same attempt replaces it."""
 
@@ -191,6 +224,9 @@ class AttemptFinished:
     outcome: Outcome
     results: Sequence[ValidationResult] = ()
     """What its validations said, at most one per rule."""
+    outputs: tuple[str, ...] = ()
+    """Absolute paths of files that the result stands on (its stdout): they are on the disk before
+    the row is. One that is missing or empty needs nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +251,10 @@ Change = (
     | RunSaved
     | ScoreReplaced
     | SheetSaved
+    | SheetsSaved
     | AttemptIntended
     | AttemptBegun
+    | AttemptEnding
     | AttemptFinished
     | EventHappened
     | HookResults

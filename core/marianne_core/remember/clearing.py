@@ -10,7 +10,7 @@ from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus
 from marianne_core.remember.home import Home
 from marianne_core.remember.lock import StateLock
-from marianne_core.remember.migrations import open_database
+from marianne_core.remember.migrations import open_database, open_for_reading, unreadable
 from marianne_core.remember.schema import TABLES_OF_A_RUN
 from marianne_core.remember.trouble import refusal
 
@@ -78,6 +78,19 @@ def runs_to_clear(wanted: ClearFilter, now: float) -> tuple[str, list[object]]:
         )
         values += [*_TERMINAL, wanted.keep_newest]
     return f"SELECT run_id FROM runs WHERE {' AND '.join(where)} ORDER BY run_id", values
+
+
+def runs_in_store(home: Home, wanted: ClearFilter, now: float) -> list[int]:
+    """The run ids that a filter finds now; `now` is wall clock. Raises StateError."""
+    connection = open_for_reading(home.database)
+    if connection is None:
+        return []
+    try:
+        return [int(run_id) for (run_id,) in connection.execute(*runs_to_clear(wanted, now))]
+    except sqlite3.Error as error:
+        raise unreadable(str(home.database), error) from error
+    finally:
+        connection.close()
 
 
 def clear_without_conductor(

@@ -161,8 +161,23 @@ def _lstat(path: Path) -> os.stat_result | None:
 
 def _expanded(path: str, env: Mapping[str, str]) -> Path:
     if path == "~" or path.startswith("~/"):
-        return Path((env.get("HOME") or os.path.expanduser("~")) + path[1:])
+        return Path(_own_folder(env) + path[1:])
     return Path(path)
+
+
+def _own_folder(env: Mapping[str, str]) -> str:
+    """The user's home directory: $HOME, or what the system knows where that names no directory."""
+    if os.path.isabs(home := env.get("HOME", "")):
+        return home
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        raise InputError(
+            "this user has no home directory, so there is no place for the state directory",
+            hint="set HOME or MARIANNE_HOME to a directory",
+        ) from None
 
 
 def _unusable(path: Path, error: OSError) -> StateError:

@@ -13,6 +13,9 @@ rolled back as a whole when it fails; then its calls are tried one by one:
   `on_trouble` has said why. The kept changes are tried again with growing pauses (0.1 to 5 s), and
   whenever somebody waits. When all is written, `on_trouble(None)` says so.
 
+Syncing has a thread of its own (`disk`), so that nobody's commit waits for a sync he did not ask
+for. A sync that failed is trouble like any other: the store is in it until one has succeeded.
+
 So `add` promises "written, sooner or later, in order" as long as the process lives, and `commit`
 answers "written" or "not written" within one try. A change that only makes sense after another one
 is added when that one's `commit` has returned.
@@ -32,7 +35,8 @@ from typing import Any, TypeVar
 from marianne_core.model.errors import MztError, StateError
 from marianne_core.remember.changes import Change, RunDraft, RunKey, SheetDraft, Sync
 from marianne_core.remember.clearing import ClearFilter, clear_runs
-from marianne_core.remember.migrations import open_database
+from marianne_core.remember.disk import Disk, SyncError
+from marianne_core.remember.migrations import cannot_open, open_database
 from marianne_core.remember.submitting import add_run
 from marianne_core.remember.transactions import Transactions, Work
 from marianne_core.remember.trouble import depends_on_size, is_trouble, refusal, sentence
@@ -86,6 +90,7 @@ class Journal:
         self._handed: list[_Call] = []
         self._waited_for = False
         self._closing = False
+        self._not_synced = False
         # Of the writer's thread.
         self._in_hand: list[_Call] = []
         self._kept: list[_Call] = []
@@ -213,14 +218,14 @@ class Journal:
 
     def _live(self) -> None:
         try:
-            connection = open_database(self.database)
+            connection, disk = self._open()
         except BaseException as error:
             self._post(_settle, [(self._opened, None, error)])
             return
         problem: BaseException | None = None
         try:
             self._setup(connection)
-            store = Transactions(connection)
+            store = Transactions(connection, disk)
             self._post(_settle, [(self._opened, None, None)])
             self._write_until_closed(store)
             problem = self._unwritten()
@@ -230,6 +235,7 @@ class Journal:
             self._post(_settle, [(self._opened, None, error)])
             self._post(self._on_trouble, f"the writer of the state database failed: {error}")
         finally:
+            disk.close()
             connection.close()
         with self._condition:
             left, self._handed = self._in_hand + self._handed, []
@@ -238,13 +244,21 @@ class Journal:
         self._answers.append((self._ended, None, problem))
         self._post(_settle, self._answers)
 
+    def _open(self) -> tuple[sqlite3.Connection, Disk]:
+        connection = open_database(self.database)
+        try:
+            return connection, Disk(self.database, SYNC_AFTER, self._sync_failed)
+        except OSError as error:
+            connection.close()
+            raise cannot_open(self.database, error) from error
+
     def _write_until_closed(self, store: Transactions) -> None:
         while True:
             with self._condition:
-                while not self._closing and not self._due(store):
-                    self._condition.wait(self._timeout(store))
+                while not self._closing and not self._due():
+                    self._condition.wait(self._timeout())
                 calls, self._handed = self._handed, []
-                self._waited_for = False
+                self._waited_for = self._not_synced = False
                 closing = self._closing
             before = self._trouble
             self._in_hand = self._kept + calls
@@ -257,19 +271,22 @@ class Journal:
             self._in_hand = self._kept
             if closing:
                 return
+            store.keep_log_short()
 
-    def _due(self, store: Transactions) -> bool:
+    def _sync_failed(self) -> None:
+        """In the syncing thread: the writer looks after it."""
+        with self._condition:
+            self._not_synced = True
+            self._condition.notify()
+
+    def _due(self) -> bool:
         """True when there is something to do now. Under the condition."""
         if self._trouble is not None:
             return self._waited_for or time.monotonic() >= self._retry_at
-        return bool(self._handed) or store.sync_due(time.monotonic(), SYNC_AFTER)
+        return bool(self._handed) or self._not_synced
 
-    def _timeout(self, store: Transactions) -> float | None:
-        if self._trouble is not None:
-            return max(0.0, self._retry_at - time.monotonic())
-        if store.unsynced_since is None:
-            return None
-        return max(0.0, store.unsynced_since + SYNC_AFTER - time.monotonic())
+    def _timeout(self) -> float | None:
+        return None if self._trouble is None else max(0.0, self._retry_at - time.monotonic())
 
     def _write(self, store: Transactions, calls: list[_Call], closing: bool) -> None:
         """Write the calls; afterwards `_kept` and `_trouble` say what could not be written and why."""
@@ -289,9 +306,8 @@ class Journal:
         self, store: Transactions, calls: list[_Call], closing: bool
     ) -> BaseException | None:
         """Write the calls in one transaction, or else apart; returns the trouble that is left."""
-        sync_now = closing or store.sync_due(time.monotonic(), SYNC_AFTER)
         try:
-            results = store.write([call.work for call in calls], sync_now=sync_now)
+            results = store.write([call.work for call in calls], sync_now=closing)
         except Exception as failure:
             if is_trouble(failure) and not depends_on_size(failure):
                 self._put_aside(calls, failure)
@@ -345,7 +361,7 @@ class Journal:
     def _try_disk(self, store: Transactions) -> BaseException | None:
         try:
             store.try_disk()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, SyncError) as error:
             return error
         return None
 

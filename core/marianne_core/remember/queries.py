@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from marianne_core.model.errors import JobSubmissionError
+from marianne_core.model.errors import UnknownJobError
 from marianne_core.model.states import AttemptMode, JobStatus, SheetStatus
 from marianne_core.remember.home import Home
 from marianne_core.remember.job_ids import id_for, owned_id, path_from_store, stem_of
@@ -118,17 +118,17 @@ class Reader:
         return _run(rows[0]) if rows else None
 
     def get_run(self, ref: JobRef) -> RunRow:
-        """Like `find_run`; raises JobSubmissionError, with a hint, for a run that is unknown."""
+        """Like `find_run`; raises UnknownJobError, with a hint, for a run that is unknown."""
         found = self.find_run(ref)
         if found is not None:
             return found
         newest = self._newest(ref.job_id)
         if newest is not None:
-            raise JobSubmissionError(
+            raise UnknownJobError(
                 f"job {ref.job_id!r} has no run {ref.run}",
                 hint=f"its newest run is {newest.job_id}#{newest.run}",
             )
-        raise JobSubmissionError(f"no job {ref.job_id!r}", hint="mzt list --all shows all jobs")
+        raise UnknownJobError(f"no job {ref.job_id!r}", hint="mzt list --all shows all jobs")
 
     def run(self, run_id: int) -> RunRow | None:
         """The run with this id."""
@@ -241,7 +241,7 @@ class Reader:
     # --- pictures -----------------------------------------------------------------------------
 
     def status(self, ref: JobRef) -> dict[str, Any]:
-        """`status_dict` of the run that a person names. Raises JobSubmissionError if unknown."""
+        """`status_dict` of the run that a person names. Raises UnknownJobError if unknown."""
         with self.snapshot():
             run = self.get_run(ref)
             return status_dict(run, self.sheets(run.run_id))
@@ -306,6 +306,7 @@ def _run(row: tuple[Any, ...]) -> RunRow:
     run = RunRow._make(row)
     return run._replace(
         status=JobStatus(run.status),
+        final=None if run.final is None else JobStatus(run.final),
         reason=run.reason or "",
         score_path=path_from_store(run.score_path),
         workspace=path_from_store(run.workspace),
@@ -337,7 +338,11 @@ def _sheet(row: tuple[Any, ...]) -> SheetRow:
 
 def _attempt(row: tuple[Any, ...]) -> AttemptRow:
     attempt = AttemptRow._make(row)
-    return attempt._replace(mode=AttemptMode(attempt.mode), reason=attempt.reason or "")
+    return attempt._replace(
+        mode=AttemptMode(attempt.mode),
+        reason=attempt.reason or "",
+        ending_reason=attempt.ending_reason or "",
+    )
 
 
 def _validation(row: tuple[Any, ...]) -> ValidationRow:

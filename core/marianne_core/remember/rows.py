@@ -31,6 +31,8 @@ class RunRow(NamedTuple):
     failed: int
     skipped: int
     cancelled: int
+    final: JobStatus | None
+    """While it is being ended (CANCELLING): what it will be then; None = nobody said."""
 
 
 class SheetRow(NamedTuple):
@@ -84,6 +86,13 @@ class AttemptRow(NamedTuple):
     input_tokens: int | None
     output_tokens: int | None
     cost_usd: float | None
+    ending: str | None
+    """Its end was ordered while it lived: what its outcome shall say, a value of
+    `model.outcome.Ended`; None = nobody ordered it."""
+    ending_reason: str
+    """Why its end was ordered, one line."""
+    ending_at: float | None
+    """When its end was ordered."""
 
 
 class ValidationRow(NamedTuple):

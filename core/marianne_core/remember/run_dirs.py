@@ -1,35 +1,53 @@
 """Removing the directories of runs that are no longer remembered.
 
 Rows go first and are committed, then the files. A crash between the two leaves directories that no
-run has; since a run id is never used again, they are found by their names and removed later.
+run has: the next conductor sets them aside before it accepts a run, and removes them meanwhile.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from marianne_core.model.errors import StateError
 from marianne_core.remember.home import Home
+from marianne_core.remember.queries import open_reader
 
 _PORTION = 200
 """Files removed at a time. Mass deletes slow some file systems down for minutes afterwards."""
 
+_ASIDE = ".gone"
+"""Ends the names of directories that were set aside: no run can have such a one."""
 
-def stray_run_dirs(home: Home, known: Collection[int]) -> list[Path]:
-    """Directories of runs whose ids are not among the `known` ones.
+_log = logging.getLogger(__name__)
+_log.addHandler(logging.NullHandler())
 
-    For the holder of the state lock, before it accepts runs. Anything whose name is not a run id is
-    left alone. Raises OSError.
+
+def set_strays_aside(home: Home) -> list[Path]:
+    """Rename the directories of runs that no row knows; returns all that were ever set aside.
+
+    For the holder of the state lock, before it accepts runs: afterwards what is returned can be
+    removed at leisure, since not even a run of a store that was made anew could own it. Anything
+    whose name is not a run id is left alone. Raises StateError for a store that cannot be read,
+    and OSError.
     """
-    names = {str(run_id) for run_id in known}
-    if not home.runs.exists():
-        return []
-    return sorted(
-        folder
-        for folder in home.runs.iterdir()
-        if folder.name.isdecimal() and folder.name.isascii() and folder.name not in names
-    )
+    # The directories before the rows: one is made only after its row was committed.
+    folders = _folders(home.runs)
+    with open_reader(home) as reader:
+        known = {str(run_id) for run_id in reader.run_ids()}
+    aside = [folder for folder in folders if folder.name.endswith(_ASIDE)]
+    for folder in folders:
+        if not (folder.name.isascii() and folder.name.isdecimal()) or folder.name in known:
+            continue
+        try:
+            aside.append(folder.rename(folder.with_name(folder.name + _ASIDE)))
+        except OSError as error:
+            # Another of this name is being removed, or it is not ours to move: the next start
+            # finds it again.
+            _log.warning("run_dirs.not_set_aside", extra={"path": str(folder), "why": str(error)})
+    return sorted(set(aside))
 
 
 def removing(folders: Iterable[Path], portion: int = _PORTION) -> Iterator[int]:
@@ -40,16 +58,34 @@ def removing(folders: Iterable[Path], portion: int = _PORTION) -> Iterator[int]:
     """
     removed = 0
     for folder in folders:
-        for where, subfolders, files in os.walk(folder, topdown=False):
-            for name in files:
-                _unlink(os.path.join(where, name))
-                removed += 1
-                if removed % portion == 0:
-                    yield removed
-            for name in subfolders:
-                _remove(os.path.join(where, name))
+        if not os.path.islink(folder):
+            for where, subfolders, files in os.walk(folder, topdown=False):
+                for name in files:
+                    _unlink(os.path.join(where, name))
+                    removed += 1
+                    if removed % portion == 0:
+                        yield removed
+                for name in subfolders:
+                    _remove(os.path.join(where, name))
         _remove(folder)
     yield removed
+
+
+def not_removed(error: OSError) -> StateError:
+    """The error for runs that are forgotten while some of their files could not be removed."""
+    return StateError(
+        f"the runs are forgotten, but not all of their files could be removed: {error.strerror}",
+        where=str(error.filename),
+        hint="correct its permissions; the next conductor tries again",
+    )
+
+
+def _folders(runs: Path) -> list[Path]:
+    try:
+        with os.scandir(runs) as entries:
+            return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
 
 
 def _unlink(path: str | Path) -> None:

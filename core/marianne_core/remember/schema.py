@@ -1,4 +1,4 @@
-"""Version 1 of the database's schema, and the marks that make a file ours."""
+"""The database's schema, step by step, and the marks that make a file ours."""
 
 from __future__ import annotations
 
@@ -196,6 +196,53 @@ VERSION_1: tuple[str, ...] = (
     _COUNT_CHANGED,
 )
 """The statements that make an empty database one of version 1."""
+
+# Comparisons, not IN: SQLite would make the list anew for every row.
+_COUNT_NEW_2 = """
+CREATE TRIGGER sheet_added AFTER INSERT ON sheets
+WHEN new.status = 'completed' OR new.status = 'failed'
+  OR new.status = 'skipped' OR new.status = 'cancelled'
+BEGIN
+  UPDATE runs SET
+    completed = completed + (new.status = 'completed'),
+    failed    = failed    + (new.status = 'failed'),
+    skipped   = skipped   + (new.status = 'skipped'),
+    cancelled = cancelled + (new.status = 'cancelled')
+  WHERE run_id = new.run_id;
+END"""
+
+_COUNT_CHANGED_2 = """
+CREATE TRIGGER sheet_changed AFTER UPDATE OF status ON sheets
+WHEN old.status <> new.status AND (
+  new.status = 'completed' OR new.status = 'failed' OR
+  new.status = 'skipped' OR new.status = 'cancelled' OR
+  old.status = 'completed' OR old.status = 'failed' OR
+  old.status = 'skipped' OR old.status = 'cancelled')
+  AND NOT EXISTS (SELECT 1 FROM marks WHERE name = 'bulk')
+BEGIN
+  UPDATE runs SET
+    completed = completed + (new.status = 'completed') - (old.status = 'completed'),
+    failed    = failed    + (new.status = 'failed')    - (old.status = 'failed'),
+    skipped   = skipped   + (new.status = 'skipped')   - (old.status = 'skipped'),
+    cancelled = cancelled + (new.status = 'cancelled') - (old.status = 'cancelled')
+  WHERE run_id = new.run_id;
+END"""
+
+VERSION_2: tuple[str, ...] = (
+    "ALTER TABLE runs ADD COLUMN final TEXT",
+    "ALTER TABLE attempts ADD COLUMN ending TEXT",
+    "ALTER TABLE attempts ADD COLUMN ending_reason TEXT",
+    "ALTER TABLE attempts ADD COLUMN ending_at REAL",
+    "DROP TRIGGER sheet_added",
+    _COUNT_NEW_2,
+    "DROP TRIGGER sheet_changed",
+    _COUNT_CHANGED_2,
+)
+"""What a run that is being ended (status cancelling) will be then, and the ordered end of an attempt
+that lives: a value of `model.outcome.Ended`, why, and when. NULL = nobody ordered it.
+
+Whoever changes many sheets at once sets the mark `bulk` meanwhile, and counts once at the end: the
+trigger would take seven times as long as the change itself."""
 
 TABLES_OF_A_RUN: tuple[str, ...] = (
     "events",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
 
 from marianne_core.model.errors import StateError
+from marianne_core.remember.disk import SyncError
 from marianne_core.remember.migrations import primary_code
 
 _WORDS = {
@@ -24,10 +26,20 @@ _WORDS = {
     sqlite3.SQLITE_INTERRUPT: ("the write was interrupted", "try again"),
 }
 
+_CODES = {
+    errno.ENOSPC: sqlite3.SQLITE_FULL,
+    errno.EDQUOT: sqlite3.SQLITE_FULL,
+    errno.EROFS: sqlite3.SQLITE_READONLY,
+    errno.EMFILE: sqlite3.SQLITE_CANTOPEN,
+    errno.ENFILE: sqlite3.SQLITE_CANTOPEN,
+    errno.ENOMEM: sqlite3.SQLITE_NOMEM,
+}
+"""What SQLite would have said of a sync that failed; an error of the disk otherwise."""
+
 
 def is_trouble(error: BaseException) -> bool:
     """True when the same change may well be written later: the disk is at fault, not the change."""
-    return isinstance(error, sqlite3.Error) and primary_code(error) in _WORDS
+    return isinstance(error, sqlite3.Error | SyncError) and _code(error) in _WORDS
 
 
 def depends_on_size(error: BaseException) -> bool:
@@ -37,7 +49,7 @@ def depends_on_size(error: BaseException) -> bool:
 
 def sentence(error: BaseException) -> str:
     """What is the matter with the store, in one sentence."""
-    why = _WORDS[primary_code(error)][0] if is_trouble(error) else str(error)
+    why = _WORDS[_code(error)][0] if is_trouble(error) else str(error)
     return f"the state database cannot be written: {why}"
 
 
@@ -49,9 +61,16 @@ def refusal(error: BaseException, database: Path) -> StateError:
             where=str(database),
             hint="nothing was changed; this is a fault of mzt, please report it",
         )
-    what = _WORDS[primary_code(error)][1]
+    what = _WORDS[_code(error)][1]
     return StateError(
         sentence(error),
         where=str(database),
         hint=f"nothing was changed; {what}, then try again",
     )
+
+
+def _code(error: BaseException) -> int:
+    """SQLite's primary code for an error of its own or of a sync; 0 for others."""
+    if isinstance(error, SyncError):
+        return _CODES.get(error.number, sqlite3.SQLITE_IOERR)
+    return primary_code(error)

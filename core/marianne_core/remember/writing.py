@@ -14,6 +14,7 @@ from marianne_core.model.outcome import ValidationResult
 from marianne_core.model.states import AttemptMode, JobStatus, SheetStatus
 from marianne_core.remember.changes import (
     AttemptBegun,
+    AttemptEnding,
     AttemptFinished,
     AttemptIntended,
     Change,
@@ -23,6 +24,7 @@ from marianne_core.remember.changes import (
     ScoreReplaced,
     SheetsAdded,
     SheetSaved,
+    SheetsSaved,
 )
 from marianne_core.remember.job_ids import path_to_store
 
@@ -58,7 +60,7 @@ _SAVE_RUN = Statement(
     "UPDATE runs SET reason = ?, paused_by = ?, elapsed = COALESCE(?, elapsed),"
     " started_at = COALESCE(started_at, ?),"
     " finished_at = CASE WHEN status = ? THEN COALESCE(finished_at, ?) ELSE ? END,"
-    " status = ? WHERE run_id = ?",
+    " final = CASE WHEN ? THEN COALESCE(?, final) END, status = ? WHERE run_id = ?",
 )
 
 _REPLACE_PATHS = Statement(
@@ -73,6 +75,22 @@ _SAVE_SHEET = Statement(
     " started_at = CASE WHEN ? THEN NULL ELSE COALESCE(started_at, ?) END,"
     " finished_at = CASE WHEN status = ? THEN COALESCE(finished_at, ?) ELSE ? END,"
     " status = ? WHERE run_id = ? AND num = ?",
+)
+_SAVE_SHEETS = Statement(
+    "sheets",
+    "UPDATE sheets SET reason = ?, attempts = 0, retries_used = 0, completions_used = 0,"
+    " lost_in_row = 0, blocked = ?, mode = NULL, not_before = NULL,"
+    " started_at = CASE WHEN ? THEN NULL ELSE started_at END,"
+    " finished_at = CASE WHEN status = ? THEN COALESCE(finished_at, ?) ELSE ? END,"
+    " status = ? WHERE run_id = ? AND num BETWEEN ? AND ?",
+)
+_SET_MARK = Statement("sheets", "INSERT OR REPLACE INTO marks (name, value) VALUES ('bulk', 0)")
+_LIFT_MARK = Statement("sheets", "DELETE FROM marks WHERE name = 'bulk'")
+_COUNT_ANEW = Statement(
+    "sheets",
+    "UPDATE runs SET (completed, failed, skipped, cancelled) = ("
+    "SELECT total(status = 'completed'), total(status = 'failed'), total(status = 'skipped'),"
+    " total(status = 'cancelled') FROM sheets WHERE run_id = runs.run_id) WHERE run_id = ?",
 )
 _SET_INSTRUMENT = Statement(
     "instruments", "UPDATE sheets SET instrument = ?, model = ? WHERE run_id = ? AND num = ?"
@@ -89,6 +107,11 @@ _BEGIN = Statement(
     "attempts",
     "UPDATE attempts SET started_at = ?, deadline = ?, boot_id = COALESCE(?, boot_id),"
     " argv_digest = COALESCE(?, argv_digest), prompt_hash = COALESCE(?, prompt_hash)"
+    " WHERE run_id = ? AND num = ? AND attempt = ?",
+)
+_END = Statement(
+    "attempts",
+    "UPDATE attempts SET ending = ?, ending_reason = ?, ending_at = ?"
     " WHERE run_id = ? AND num = ? AND attempt = ?",
 )
 _FINISH = Statement(
@@ -173,6 +196,8 @@ def saved_run(c: RunSaved) -> tuple[str, Row]:
         c.status.value,
         finished,
         finished,
+        int(c.status is JobStatus.CANCELLING),
+        None if c.final is None else c.final.value,
         c.status.value,
         c.run_id,
     )
@@ -267,6 +292,18 @@ def _put_sheet(rows: Rows, c: SheetSaved) -> None:
         rows.put(_SET_INSTRUMENT, (c.instrument, c.model, c.run_id, c.num))
 
 
+def _put_alike(rows: Rows, c: SheetsSaved) -> None:
+    status = c.status.value
+    finished = c.at if c.status.terminal else None
+    pending = int(c.status is SheetStatus.PENDING)
+    alike = (short(c.reason), int(c.blocked), pending, status, finished, finished, status)
+    rows.put(_SET_MARK, ())
+    for block in c.blocks:
+        rows.put(_SAVE_SHEETS, (*alike, c.run_id, block.start, block.stop - 1))
+    rows.put(_COUNT_ANEW, (c.run_id,))
+    rows.put(_LIFT_MARK, ())
+
+
 def _put_intent(rows: Rows, c: AttemptIntended) -> None:
     rows.put(
         _INTEND,
@@ -300,6 +337,10 @@ def _put_begun(rows: Rows, c: AttemptBegun) -> None:
             c.attempt,
         ),
     )
+
+
+def _put_ending(rows: Rows, c: AttemptEnding) -> None:
+    rows.put(_END, (c.ended.value, short(c.reason), c.at, c.run_id, c.num, c.attempt))
 
 
 def _put_finished(rows: Rows, c: AttemptFinished) -> None:
@@ -362,8 +403,10 @@ _PUT: dict[type, Callable[[Rows, Any], None]] = {
     RunSaved: _put_run,
     ScoreReplaced: _put_score,
     SheetSaved: _put_sheet,
+    SheetsSaved: _put_alike,
     AttemptIntended: _put_intent,
     AttemptBegun: _put_begun,
+    AttemptEnding: _put_ending,
     AttemptFinished: _put_finished,
     EventHappened: _put_event,
     HookResults: _put_hooks,

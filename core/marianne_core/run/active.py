@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
+from marianne_core.decide.blocks import Spans
 from marianne_core.model.outcome import Ended, Outcome, ValidationReport
 from marianne_core.model.states import AttemptMode, JobStatus, SheetStatus
 from marianne_core.plan.sheets import Plan
@@ -38,8 +41,6 @@ class ActiveRun:
     reason: str = ""
     winners: dict[int, int] = field(default_factory=dict)
     """Sheet number -> the attempt whose output counts, for completed sheets."""
-    settled: dict[int, SheetStatus] = field(default_factory=dict)
-    """Sheet number -> terminal status, for cross-sheet context and conditions."""
     reports: dict[int, ValidationReport] = field(default_factory=dict)
     """Sheet number -> what its last attempt's validations said, while another attempt may follow."""
 
@@ -50,18 +51,34 @@ class ActiveRun:
 
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the run is over."""
+    _settled: Spans[SheetStatus] = field(init=False)
+    """Where each sheet stands, for cross-sheet context and conditions: terminal, or pending."""
+    _lock: Lock = field(init=False, default_factory=Lock)
+    """Prompts that may take long are made in threads, which ask where sheets stand."""
+
+    def __post_init__(self) -> None:
+        sheets = range(1, len(self.plan.sheets) + 1)
+        self._settled = Spans([sheets] if sheets else [], SheetStatus.PENDING)
 
     def remember(self, num: int, status: SheetStatus, attempt: int) -> None:
         """Take note of a sheet's new status, for other sheets' templates and conditions."""
+        known = status if status.terminal else SheetStatus.PENDING
+        with self._lock:
+            if self._settled[num] is not known:
+                self._settled.set(range(num, num + 1), known)
         if status.terminal:
-            self.settled[num] = status
             self.reports.pop(num, None)
-        else:
-            self.settled.pop(num, None)
         if status is SheetStatus.COMPLETED:
             self.winners[num] = attempt
         else:
             self.winners.pop(num, None)
+
+    def remember_all(self, blocks: Sequence[range], status: SheetStatus) -> None:
+        """Like `remember`, for many sheets that were never attempted."""
+        known = status if status.terminal else SheetStatus.PENDING
+        with self._lock:
+            for block in blocks:
+                self._settled.set(block, known)
 
     def stdout_of(self, num: int) -> Path | None:
         """The whole stored output of a completed sheet (its answer, where one was parsed), or None."""
@@ -74,7 +91,8 @@ class ActiveRun:
 
     def status_of(self, num: int) -> SheetStatus:
         """Where a sheet stands, as far as other sheets' templates may know."""
-        return self.settled.get(num, SheetStatus.PENDING)
+        with self._lock:
+            return self._settled[num]
 
 
 @dataclass(slots=True)
@@ -107,13 +125,26 @@ class Playing:
     baseline: Baseline = EMPTY
     """Files of `file_modified` rules as they were before."""
     report: ValidationReport | None = None
+    outputs: tuple[str, ...] = ()
+    """Files with what it gave, absolute: on the disk before its result is."""
     ended_as: Ended | None = None
     """Set when the baton ordered its end."""
     ended_why: str = ""
+    concluding: bool = False
+    """The instrument is done: what is left is to end its leftovers, to read and to validate."""
+    helped: bool = False
+    """Helper commands (skip command, validations) may have run beside the instrument."""
+    doing: str = ""
+    """For a person: what goes on where it is not plainly the instrument at work, e.g. "validating"."""
     task: asyncio.Task[None] | None = None
     """Plays the attempt."""
     check: asyncio.Task[Any] | None = None
     """The part of the attempt that may be cut short when it is to end: skip command, validations."""
+
+    @property
+    def held_by_stranger(self) -> bool:
+        """Its lock is held by a process this conductor cannot see: waited for, never signalled."""
+        return self.shim_alive and self.pid is None
 
     def __post_init__(self) -> None:
         self.files = AttemptFiles(self.run.run_dir, self.num, self.number)

@@ -45,7 +45,7 @@ class AttemptFiles:
 
     @property
     def stdin(self) -> Path:
-        """What the instrument reads; absent when it reads nothing."""
+        """What the instrument reads, when that is much; a short input is in no file."""
         return Path(self.name("in"))
 
     @property

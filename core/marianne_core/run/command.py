@@ -9,10 +9,12 @@ attempt's other processes, and it runs again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ from marianne_core.run.shim import (
     derived_token,
     shim_name,
 )
+from marianne_core.run.system_errors import when_there_are_means
 from marianne_core.run.tree import DEFAULT_GRACE, Tree
 from marianne_core.run.waiter import Waiter
 
@@ -43,6 +46,9 @@ DEFAULT_LIMIT = 64 * 1024
 
 _COMMAND_TEXT = f'cd "$1"||exit {NO_DIRECTORY};shift;exec "$@"'
 """`posix_spawn` knows no working directory; the shell becomes the command, no process is added."""
+
+_LAST_PATIENCE = 0.5
+"""Seconds that a cancelled command's tree is given to be gone after KILL: who leaves is in a hurry."""
 
 _numbers = itertools.count(1)
 
@@ -153,13 +159,13 @@ async def _wait(
         # Not wait_for: that would cancel the future, and the child must be reaped in any case.
         await asyncio.wait([exited], timeout=seconds)
         if not exited.done():
-            end = await tree.end(grace)
+            end = await when_there_are_means(lambda: tree.end(grace))
             await asyncio.wait([exited], timeout=grace)
             code = exited.result() if exited.done() else None
             return _Ended(code, timed_out=True, survivors=len(end.survivors))
         ended = _Ended(exited.result())
         if tree.pid is not None and group_has_members(tree.pid):
-            end = await tree.end(grace)
+            end = await when_there_are_means(lambda: tree.end(grace))
             ended.leftovers = len(end.signalled)
             ended.survivors = len(end.survivors)
         return ended
@@ -169,14 +175,25 @@ async def _wait(
 
 
 async def _kill(tree: Tree, exited: asyncio.Future[int | None]) -> None:
-    """End a cancelled command's tree at once; another cancellation does not stop that."""
-    ending = asyncio.ensure_future(tree.end(0.0))
+    """End a cancelled command's tree at once; another cancellation does not stop that.
+
+    What does not end at once still carries the attempt's token: whoever takes the attempt on finds
+    it.
+    """
+    ending = asyncio.ensure_future(tree.end(0.0, patience=_LAST_PATIENCE))
     while not ending.done():
         try:
             await asyncio.shield(ending)
         except asyncio.CancelledError:
             continue
-    await asyncio.wait([exited], timeout=1.0)
+        except (OSError, RuntimeError):
+            # The system is too short of files or memory to look for more than the group.
+            if tree.pid is not None and not exited.done():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(tree.pid, signal.SIGKILL)
+            break
+    if ending.exception() is not None or not ending.result().survivors:
+        await asyncio.wait([exited], timeout=_LAST_PATIENCE)
 
 
 def _argv(command: str | Sequence[str], path_env: str | None, cwd: Path) -> list[str]:

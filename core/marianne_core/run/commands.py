@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from weakref import WeakValueDictionary
 
-from marianne_core.decide import messages
-from marianne_core.model.errors import InputError, JobSubmissionError
+from marianne_core.decide.graph import SheetGraph
+from marianne_core.decide.messages import CancelRun, PauseRun, ResumeRun, RetryRun, RunAdded
+from marianne_core.model.errors import InputError, JobSubmissionError, StateError
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus
-from marianne_core.model.waits import WaitReason
+from marianne_core.model.waits import Wait, WaitReason
+from marianne_core.plan.sheets import Plan
 from marianne_core.remember import changes
 from marianne_core.remember.changes import Sync
+from marianne_core.remember.clearing import ClearFilter
 from marianne_core.remember.journal import Journal
 from marianne_core.remember.queries import open_reader
 from marianne_core.remember.rows import RunRow
 from marianne_core.run.active import ActiveRun
 from marianne_core.run.engine import Engine
-from marianne_core.run.revival import Revival, Shared
-from marianne_core.run.submission import Submission, policy_of, read_request
+from marianne_core.run.restore import UNFINISHED, Shared
+from marianne_core.run.revival import CannotTakeUp, Revival
+from marianne_core.run.set_aside import Shelf
+from marianne_core.run.submission import Submission, policy_of, read_request, tasks_of
 from marianne_core.run.workspace import make_fresh
+
+_STOPPED = "the end of the conductor that ran it"
+_ENDED = "ended with the conductor"
 
 _log = logging.getLogger(__name__)
 
@@ -29,111 +38,145 @@ class Commands:
     """Submit, pause, resume, retry, cancel. A wish is journaled before it is carried out."""
 
     def __init__(
-        self,
-        engine: Engine,
-        journal: Journal,
-        revival: Revival,
-        shared: Shared,
+        self, engine: Engine, journal: Journal, revival: Revival, shelf: Shelf, shared: Shared
     ) -> None:
         self._engine = engine
         self._journal = journal
         self._revival = revival
+        self._shelf = shelf
         self._home = shared.home
         self._profiles = shared.profiles
         self._settings = shared.settings
         self._clock = shared.clock
-        self._submitting = asyncio.Lock()
+        self._of_score: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """One for each score that is being submitted, by its path."""
+        self._opening = asyncio.Lock()
+        """Held while a run that is over is opened again or cleared: one of them comes first."""
+        self._late: JobStatus | None = None
+        """What becomes of a run that was accepted while the conductor began to end."""
         self.draining = False
         """No new jobs are taken, and no new sheets start."""
 
+    # --- submit ---------------------------------------------------------------------------------
+
     async def submit(self, request: SubmitRequest) -> SubmitReply:
-        """Start a new run of a score. A person's mistake comes back as a rejection."""
+        """Start a new run of a score. A person's mistake comes back as a rejection.
+
+        Raises StateError when the run cannot be stored.
+        """
         try:
-            if self.draining:
-                raise InputError("the conductor is draining and takes no new jobs")
+            self._refuse_when_draining("takes no new jobs")
             submission = await asyncio.to_thread(
                 read_request, request, self._profiles, self._settings
             )
-            async with self._submitting:
+            path = str(submission.score.path)
+            async with self._of_score.setdefault(path, asyncio.Lock()):
                 return await self._accept(submission)
         except (InputError, JobSubmissionError) as error:
             return SubmitReply("", "rejected", str(error), exit_code=InputError.exit_code)
 
     async def _accept(self, submission: Submission) -> SubmitReply:
         request, plan = submission.request, submission.plan
-        if self.draining:
-            raise InputError("the conductor is draining and takes no new jobs")
         await self._journal.written()
-        before = await asyncio.to_thread(self._newest_run_of, str(submission.score.path))
-        if before is not None and not before.status.terminal:
+        for before in await asyncio.to_thread(self._unfinished_of, str(submission.score.path)):
             if not (request.replace or (request.fresh and before.status is JobStatus.PAUSED)):
                 raise JobSubmissionError(
                     f"job {before.job_id} is {before.status} already (run {before.run})",
                     hint=f"mzt resume {before.job_id}, or start anew with --replace",
                 )
             await self._cancel(before, "replaced by a new run")
+        self._refuse_when_draining("takes no new jobs")
         if request.fresh:
-            done = await asyncio.to_thread(
-                make_fresh,
-                plan.workspace,
-                plan.config.workspace_lifecycle,
-                score=submission.score.path,
-                now=self._clock.wall(),
-            )
-            _log.info("command.fresh", extra={"workspace": str(plan.workspace), "did": done})
-        key = await self._journal.submit(
-            submission.draft(self._clock.wall()), list(submission.sheets())
-        )
+            await self._make_fresh(submission)
+        draft = submission.draft(self._clock.wall())
+        key = await self._journal.submit(draft, submission.sheets)
         run = ActiveRun(key.run_id, key.job_id, key.run, plan, self._home.run_dir(key.run_id))
-        run.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        message = messages.RunAdded(
+        refused = _make_directory(run)
+        message = RunAdded(
             run.run_id,
             run.job_id,
             policy_of(plan.config, self._settings),
             submission.tasks,
             start_sheet=request.start_sheet,
+            paused_by="a failure" if refused else _STOPPED if self._late else None,
             graph=submission.graph,
         )
         self._engine.announce(run, "job.submitted", config_path=str(submission.score.path))
         self._engine.add(run, message)
+        if refused is not None:
+            self._engine.apply(CancelRun(run.run_id, refused.what))
+            raise refused
+        if self._late is JobStatus.CANCELLED:
+            self._engine.apply(CancelRun(run.run_id, _ENDED))
         return SubmitReply(key.job_id, "accepted", f"run {key.run} of {key.job_id}", key.run)
+
+    async def _make_fresh(self, submission: Submission) -> None:
+        workspace = submission.plan.workspace
+        try:
+            done = await asyncio.to_thread(
+                make_fresh,
+                workspace,
+                submission.plan.config.workspace_lifecycle,
+                score=submission.score.path,
+                now=self._clock.wall(),
+            )
+        except OSError as error:
+            raise InputError(
+                f"the workspace cannot be emptied: {error.strerror or error}",
+                where=str(error.filename or workspace),
+                hint="mend it, or start without --fresh",
+            ) from error
+        _log.info("command.fresh", extra={"workspace": str(workspace), "did": done})
+
+    # --- pause, resume, retry, cancel -----------------------------------------------------------
 
     async def pause(self, job: str) -> Receipt:
         """Start no new sheet of the run; running ones end first."""
         row = await self._row(job)
         if row.status.terminal:
-            raise JobSubmissionError(f"job {row.job_id} is {row.status}: nothing to pause")
-        run = await self._revival.load(row)
+            raise _nothing_to(row.job_id, row.status, "pause")
+        run = await self._revival.load(row.run_id)
+        if run.status.terminal:
+            self._engine.forget(run.run_id)
+            raise _nothing_to(run.job_id, run.status, "pause")
         await self._write_down(run, paused_by="a person")
-        await self._engine.command(messages.PauseRun(run.run_id, "a person"))
+        await self._engine.command(PauseRun(run.run_id, "a person"))
         return _receipt(run)
 
     async def resume(self, job: str) -> Receipt:
         """Go on with a paused, failed or cancelled run; running sheets are not touched."""
-        row = await self._row(job)
-        if row.status is JobStatus.COMPLETED:
-            raise JobSubmissionError(
-                f"job {row.job_id} is completed", hint="mzt run starts it again as a new run"
-            )
-        run = await self._revival.load(row)
-        if not row.status.terminal:
-            await self._write_down(run, paused_by=None)
-        await self._engine.command(messages.ResumeRun(run.run_id))
+        async with self._opening:
+            row = await self._row(job)
+            if row.status is JobStatus.COMPLETED:
+                raise JobSubmissionError(
+                    f"job {row.job_id} is completed", hint="mzt run starts it again as a new run"
+                )
+            run = await self._to_start(row)
+            if not run.status.terminal:
+                await self._write_down(run, paused_by=None)
+                run = await self._to_start(row)  # it may have ended meanwhile
+            await self._engine.command(ResumeRun(run.run_id))
+            self._engine.forget(run.run_id)
         return _receipt(run)
 
     async def retry(self, job: str, sheet: int | None = None) -> Receipt:
         """Run failed, blocked and cancelled sheets again, or a sheet and all downstream of it."""
-        row = await self._row(job)
-        if sheet is not None and not 1 <= sheet <= row.sheets_total:
-            raise InputError(
-                f"job {row.job_id} has no sheet {sheet}", hint=f"it has 1 to {row.sheets_total}"
-            )
-        if sheet is None and not (row.failed or row.skipped or row.cancelled):
-            raise JobSubmissionError(
-                f"no sheet of job {row.job_id} failed", hint="--sheet N runs a sheet again"
-            )
-        run = await self._revival.load(row)
-        await self._engine.command(messages.RetryRun(run.run_id, sheet))
+        async with self._opening:
+            row = await self._row(job)
+            if sheet is not None and not 1 <= sheet <= row.sheets_total:
+                raise InputError(
+                    f"job {row.job_id} has no sheet {sheet}", hint=f"it has 1 to {row.sheets_total}"
+                )
+            if sheet is None and not (row.failed or row.skipped or row.cancelled):
+                raise JobSubmissionError(
+                    f"no sheet of job {row.job_id} failed", hint="--sheet N runs a sheet again"
+                )
+            run, graph = await self._to_start(row), None
+            if not run.status.terminal:
+                graph = await asyncio.to_thread(_graph_of, run.plan)
+                run = await self._to_start(row)  # it may have ended meanwhile
+            await self._engine.command(RetryRun(run.run_id, sheet, graph))
+            self._engine.forget(run.run_id)
         return _receipt(run)
 
     async def cancel(self, job: str) -> Receipt:
@@ -142,39 +185,79 @@ class Commands:
         if row.status is JobStatus.CANCELLED:
             return Receipt(row.job_id, row.run, row.status, f"{row.job_id} is cancelled already")
         if row.status.terminal:
-            raise JobSubmissionError(f"job {row.job_id} is {row.status}: nothing to cancel")
-        return _receipt(await self._cancel(row, "cancelled by a person"))
+            raise _nothing_to(row.job_id, row.status, "cancel")
+        await self._cancel(row, "cancelled by a person")
+        row = await self._row(f"{row.job_id}#{row.run}")
+        return Receipt(row.job_id, row.run, row.status, _words(row.job_id, row.status, row.reason))
 
-    async def _cancel(self, row: RunRow, reason: str) -> ActiveRun:
-        run = await self._revival.load(row)
+    async def _cancel(self, row: RunRow, reason: str) -> None:
+        """Returns when the run is over, whatever ended it."""
+        try:
+            run = await self._revival.load(row.run_id)
+        except CannotTakeUp:
+            await self._shelf.cancel(row, reason)
+            return
+        if run.status.terminal:
+            self._engine.forget(run.run_id)
+            return
         await self._write_down(run, status=JobStatus.CANCELLING, reason=reason)
-        await self._engine.command(messages.CancelRun(run.run_id, reason))
+        await self._engine.command(CancelRun(run.run_id, reason))
         await run.over.wait()
         await self._journal.flush()
-        return run
+
+    async def clear(self, wanted: ClearFilter) -> list[int]:
+        """Forget the runs that the filter names; returns their run ids. Their files are still there."""
+        async with self._opening:
+            run_ids = await self._journal.clear(wanted, self._clock.wall())
+            for run_id in run_ids:
+                self._engine.forget(run_id)
+        return run_ids
+
+    # --- ending the conductor -------------------------------------------------------------------
 
     def drain(self) -> None:
         """Start nothing new, here or for new requests; running sheets end, their jobs are paused."""
-        self.draining = True
+        self.draining, self._late = True, JobStatus.PAUSED
         for run in list(self._engine.runs.values()):
             if run.status in (JobStatus.RUNNING, JobStatus.QUEUED):
-                self._engine.apply(messages.PauseRun(run.run_id, "draining"))
+                self._engine.apply(PauseRun(run.run_id, _STOPPED))
 
     def stop_dispatch(self) -> None:
         """Start nothing new, because this conductor is about to leave; nothing is paused by it."""
         self.draining = True
-        self._engine.hold(WaitReason.DRAINING)
+        self._engine.hold("leaving", Wait(WaitReason.DRAINING))
 
     async def end_sheets(self) -> None:
         """End all sheets of all active runs; returns when their trees are gone."""
-        self.draining = True
+        self.draining, self._late = True, JobStatus.CANCELLED
         runs = [run for run in self._engine.runs.values() if run.status.active]
         for run in runs:
-            self._engine.apply(messages.CancelRun(run.run_id, "ended with the conductor"))
+            self._engine.apply(CancelRun(run.run_id, _ENDED))
         for run in runs:
             await run.over.wait()
 
     # --- parts ----------------------------------------------------------------------------------
+
+    def _refuse_when_draining(self, what: str) -> None:
+        if self.draining:
+            raise JobSubmissionError(
+                f"the conductor is being stopped and {what}", hint="try again with the next one"
+            )
+
+    async def _to_start(self, row: RunRow) -> ActiveRun:
+        """The run, if sheets of it may start.
+
+        Raises JobSubmissionError while the conductor is being stopped, and while another run of the
+        job works in its workspace.
+        """
+        self._refuse_when_draining("starts nothing")
+        for other in self._engine.runs.values():
+            if other.job_id == row.job_id and other.run_id != row.run_id and other.status.active:
+                raise JobSubmissionError(
+                    f"run {other.number} of job {row.job_id} is {other.status}, in the same workspace",
+                    hint=f"wait for it, or mzt cancel {row.job_id}#{other.number}",
+                )
+        return await self._revival.load(row.run_id)
 
     async def _row(self, job: str) -> RunRow:
         ref = JobRef.parse(job)
@@ -189,7 +272,7 @@ class Commands:
         reason: str | None = None,
         paused_by: str | None = None,
     ) -> None:
-        """Journal a person's wish before it is carried out: a crash in between does not lose it."""
+        """Journal a person's wish before it is carried out: a full disk refuses it, nothing done."""
         saved = changes.RunSaved(
             run.run_id,
             status or run.status,
@@ -199,18 +282,45 @@ class Commands:
         )
         await self._journal.commit([saved], sync=Sync.DISK)
 
-    def _newest_run_of(self, score_path: str) -> RunRow | None:
+    def _unfinished_of(self, score_path: str) -> list[RunRow]:
+        """Runs of the score's job that are not over, oldest first."""
         with open_reader(self._home) as reader:
             job_id = reader.owned_job_id(score_path)
-            return reader.find_run(JobRef(job_id)) if job_id else None
+            if job_id is None:
+                return []
+            runs = reader.list_runs(statuses=UNFINISHED, job_id=job_id, limit=None)
+            return list(reversed(runs))
 
     def _read_row(self, ref: JobRef) -> RunRow:
         with open_reader(self._home) as reader:
             return reader.get_run(ref)
 
 
+def _graph_of(plan: Plan) -> SheetGraph:
+    return SheetGraph(tasks_of(plan))
+
+
+def _make_directory(run: ActiveRun) -> StateError | None:
+    """Make the directory of a run that is stored already; without one nothing of it can start."""
+    try:
+        run.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        return StateError(
+            f"the directory of run {run.number} of {run.job_id} could not be made: "
+            f"{error.strerror or error}",
+            where=str(run.run_dir),
+            hint="make room or mend the directory, then start it again",
+        )
+    return None
+
+
+def _nothing_to(job_id: str, status: JobStatus, command: str) -> JobSubmissionError:
+    return JobSubmissionError(f"job {job_id} is {status}: nothing to {command}")
+
+
 def _receipt(run: ActiveRun) -> Receipt:
-    words = f"{run.job_id} is {run.status}"
-    if run.reason:
-        words += f": {run.reason}"
-    return Receipt(run.job_id, run.number, run.status, words)
+    return Receipt(run.job_id, run.number, run.status, _words(run.job_id, run.status, run.reason))
+
+
+def _words(job_id: str, status: JobStatus, reason: str) -> str:
+    return f"{job_id} is {status}" + (f": {reason}" if reason else "")

@@ -41,17 +41,17 @@ class Intents:
         self._after = after
         self._row = row
         self._tokens: dict[Key, str] = {}
-        self._ahead = 0
-        """Intents written, or being written, for attempts that were not launched yet."""
+        self._unused: set[Key] = set()
+        """Those of them whose attempts were not launched yet."""
         self._commits: dict[Key, asyncio.Task[None]] = {}
         """Commits that are under way, by what they contain."""
 
     def token_of(self, launch: Launch) -> str:
         """The token of an attempt that starts now; `committed` says when it may."""
         key = (launch.run_id, launch.num, launch.attempt)
-        if key not in self._tokens or (not self._commits and self._ahead <= _FEW):
+        if key not in self._tokens or (not self._commits and len(self._unused) <= _FEW):
             self._write(launch)
-        self._ahead -= 1
+        self._unused.discard(key)
         return self._tokens[key]
 
     async def committed(self, run_id: int, num: int, attempt: int) -> None:
@@ -69,10 +69,10 @@ class Intents:
 
     def forget(self, run_id: int) -> list[Key]:
         """The run is over: returns its intents that were never used, and drops them."""
-        unused = [key for key in self._tokens if key[0] == run_id]
-        for key in unused:
+        for key in [key for key in self._tokens if key[0] == run_id]:
             del self._tokens[key]
-        self._ahead = max(0, self._ahead - len(unused))
+        unused = sorted(key for key in self._unused if key[0] == run_id)
+        self._unused.difference_update(unused)
         return unused
 
     def _write(self, launch: Launch) -> None:
@@ -84,26 +84,29 @@ class Intents:
                 launches.setdefault(key, each)
         if not launches:
             return
-        rows = []
-        for key, launch in launches.items():
-            self._tokens[key] = new_token()
-            self._ahead += 1
-            rows.append(self._row(launch, self._tokens[key]))
-        commit = asyncio.create_task(self._commit(list(launches), rows), name="mzt-intents")
+        tokens = {key: new_token() for key in launches}
+        rows = [self._row(each, tokens[key]) for key, each in launches.items()]
+        self._tokens.update(tokens)
+        self._unused.update(tokens)
+        commit = asyncio.create_task(self._commit(tokens, rows), name="mzt-intents")
         commit.add_done_callback(_look)
-        self._commits.update(dict.fromkeys(launches, commit))
+        self._commits.update(dict.fromkeys(tokens, commit))
 
-    async def _commit(self, keys: list[Key], rows: list[AttemptIntended]) -> None:
+    async def _commit(self, tokens: dict[Key, str], rows: list[AttemptIntended]) -> None:
         try:
             await self._journal.commit(rows, sync=Sync.WRITE)
         except StateError:
-            self._ahead = 0
-            for key in keys:
-                self._tokens.pop(key, None)
+            for key, token in tokens.items():
+                # Given up meanwhile, an attempt may have got another token in another commit.
+                if self._tokens.get(key) == token:
+                    del self._tokens[key]
+                    self._unused.discard(key)
             raise
         finally:
-            for key in keys:
-                self._commits.pop(key, None)
+            me = asyncio.current_task()
+            for key in tokens:
+                if self._commits.get(key) is me:
+                    del self._commits[key]
 
 
 def _look(commit: asyncio.Task[None]) -> None:

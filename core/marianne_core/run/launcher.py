@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,9 @@ from marianne_core.run.shim import (
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _OUTPUT = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 """Appending, so that a program that opens /dev/stdout anew (and so empties it) leaves no hole."""
+
+_IN_MEMORY = 65536
+"""Bytes of input up to which no file is made of it. The memory is held as long as the attempt lives."""
 
 _SETSID_FIRST = (
     "import os,signal,sys\n"
@@ -75,7 +79,7 @@ class LaunchSpec:
     env: Mapping[str, str]
     """The whole environment; the token is added."""
     stdin: bytes | None
-    """What the instrument reads, of any size; None = nothing (/dev/null)."""
+    """What the instrument reads, of any size; None or empty = nothing (/dev/null)."""
     files: AttemptFiles
 
 
@@ -105,22 +109,26 @@ class Launcher:
         check_token(spec.token)
         check_directory(spec.cwd)
         files = spec.files
-        stdin = files.name("in")
         try:
             status = open_status_locked(files.name("st"))
         except OSError as error:
             raise launch_error(error, spec.argv[0], files.name("st")) from error
+        memory = -1
         try:
-            if spec.stdin is None:
-                stdin = os.devnull
-            else:
-                _write_file(stdin, spec.stdin)
+            stdin = os.devnull
+            if spec.stdin:
+                memory = _in_memory(spec.stdin)
+                if memory < 0:
+                    stdin = files.name("in")
+                    _write_file(stdin, spec.stdin)
             pid = spawn(
                 SHELL,
                 shim_argv(spec.token, str(spec.cwd), spec.argv),
                 {**spec.env, TOKEN_VARIABLE: spec.token},
                 [
-                    (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0)
+                    if memory < 0
+                    else (os.POSIX_SPAWN_DUP2, memory, 0),
                     (os.POSIX_SPAWN_OPEN, 1, files.name("out"), _OUTPUT, 0o600),
                     (os.POSIX_SPAWN_OPEN, 2, files.name("err"), _OUTPUT, 0o600),
                     (os.POSIX_SPAWN_DUP2, status, STATUS_DESCRIPTOR),
@@ -130,6 +138,8 @@ class Launcher:
             raise launch_error(error, spec.argv[0], str(files.run_dir)) from error
         finally:
             os.close(status)
+            if memory >= 0:
+                os.close(memory)
         return Shim(pid, files, spec.token)
 
 
@@ -180,12 +190,14 @@ def resolve_program(name: str, path_env: str | None, cwd: Path | None = None) ->
         return path
     refused = ""
     for folder in (os.defpath if path_env is None else path_env).split(os.pathsep):
-        path = base / folder / name
-        problem = _why_not_executable(path)
+        # As text: to make a Path for every folder costs more than to look at it.
+        absolute = folder.startswith("/")
+        found = f"{folder}/{name}" if absolute else os.path.join(base, folder, name)
+        problem = _why_not_executable(found)
         if not problem:
-            return path
+            return Path(found)
         if problem != _MISSING:
-            refused = refused or f"{path} {problem}"
+            refused = refused or f"{found} {problem}"
     raise _no_program(
         f"program {name!r} cannot be started: {refused}"
         if refused
@@ -197,11 +209,13 @@ def resolve_program(name: str, path_env: str | None, cwd: Path | None = None) ->
 _MISSING = "does not exist"
 
 
-def _why_not_executable(path: Path) -> str:
+def _why_not_executable(path: Path | str) -> str:
     """Nothing for a file that this process may execute, or the words that say why not."""
-    if not os.path.exists(path):
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
         return _MISSING
-    if os.path.isdir(path):
+    if stat.S_ISDIR(mode):
         return "is a directory"
     return "" if os.access(path, os.X_OK) else "is not executable"
 
@@ -330,6 +344,28 @@ def _is_free(path: str) -> bool:
     finally:
         os.close(fd)
     return True
+
+
+def _in_memory(content: bytes) -> int:
+    """A file without a name that holds the content, open at its start; -1 where a real one is better.
+
+    Nobody but the instrument needs its input, so a short one is spared a file that has to be made,
+    written and removed again. It is a file all the same: it can be read twice, and has a size.
+    """
+    if len(content) > _IN_MEMORY or not hasattr(os, "memfd_create"):
+        return -1
+    try:
+        fd = lift_descriptor(os.memfd_create("stdin"))
+    except OSError:
+        return -1  # the system forbids it, or is short of something
+    try:
+        if os.pwrite(fd, content, 0) == len(content):
+            return fd
+    except OSError:
+        os.close(fd)
+        return -1
+    os.close(fd)
+    return -1
 
 
 def _write_file(path: str, content: bytes) -> None:

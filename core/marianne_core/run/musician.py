@@ -7,40 +7,36 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Awaitable, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
 
 from marianne_core.model.clock import Clock
 from marianne_core.model.errors import MztError
 from marianne_core.model.outcome import Ended, Outcome
 from marianne_core.plan.cross_sheet import CrossSheet, collect
+from marianne_core.plan.effort import prompt_may_take_long
 from marianne_core.plan.prompt import build_prompt
 from marianne_core.plan.rules import rules_for
 from marianne_core.run.active import Playing
-from marianne_core.run.attempt_files import read_end
+from marianne_core.run.conclusion import Conclusion
+from marianne_core.run.ending import Endings
 from marianne_core.run.ensemble import Ensemble
 from marianne_core.run.instrument.command_line import InstrumentError, build_invocation
-from marianne_core.run.instrument.failures import outcome_of, refused
+from marianne_core.run.instrument.failures import refused
 from marianne_core.run.launcher import Launcher, LaunchError, LaunchSpec, resolve_program
-from marianne_core.run.skips import reason_to_skip
+from marianne_core.run.parts import CutShort, cut_short, with_means
+from marianne_core.run.skips import has_skip_command, reason_to_skip
 from marianne_core.run.strays import Strays
-from marianne_core.run.tree import SharedScans, Tree, TreeEnd
+from marianne_core.run.system_errors import Shortage, shortage_of, words_of
 from marianne_core.run.validate.baseline import take_baseline
-from marianne_core.run.validate.summary import with_report
 from marianne_core.run.validate.validator import Validator
 from marianne_core.run.waiter import Waiter
 
 _SPAWNS_A_TURN = 4
 """A spawn holds the interpreter for up to a millisecond (SEAMS section 1): the loop must breathe."""
 
-_AGAIN_AFTER = 0.5
-"""Seconds until the end of a tree is tried again after the system refused to look."""
-
-T = TypeVar("T")
-
-
-class _CutShort(Exception):
-    """The attempt is to end: what it was doing was stopped."""
+_STRANGER = "held by a process this conductor cannot see"
 
 
 class AttemptLog(Protocol):
@@ -54,8 +50,22 @@ class AttemptLog(Protocol):
         """The shim was spawned."""
         ...
 
+    async def ending(self, attempt: Playing) -> None:
+        """See to it that the order to end the attempt (`ended_as`) is committed, if it can be;
+        nothing is signalled before this returns."""
+        ...
+
     def note(self, attempt: Playing, event: str, **data: object) -> None:
         """Something a person may want to know, for the event journal."""
+        ...
+
+    def disk_full(self, folder: Path, reason: str) -> None:
+        """The disk of this folder has no room: start nothing until a trial write in it works."""
+        ...
+
+    def short_of_means(self, reason: str) -> None:
+        """No open file, process, thread or memory was left for a start: start nothing for a moment
+        (0.5 s, and longer, up to 5 s, while it is said again and again)."""
         ...
 
 
@@ -83,44 +93,48 @@ class Musician:
         self._waiter = waiter
         self._validator = validator
         self._environ = environ
-        self.grace = grace
-        """Seconds between TERM and KILL."""
-        self._scans = SharedScans()
+        self._endings = Endings(log.note, grace)
         self._strays = Strays(waiter, self._end_the_rest, subreaper=subreaper)
+        self._conclusion = Conclusion(
+            log,
+            ensemble=ensemble,
+            validator=validator,
+            strays=self._strays,
+            endings=self._endings,
+            environ=environ,
+        )
         self._spawned_this_turn = 0
         self._waiting_to_spawn: deque[asyncio.Future[None]] = deque()
 
     async def play(self, attempt: Playing) -> Outcome:
         """Play a new attempt to its end; its processes are gone when this returns."""
+        with self._strays.of(attempt):
+            return await self._play(attempt)
+
+    async def _play(self, attempt: Playing) -> Outcome:
         try:
             if attempt.first_try and (reason := await self._reason_to_skip(attempt)):
                 return Outcome(Ended.SKIPPED, reason=reason)
-            prepared = self._prepare(attempt)
-        except _CutShort:
-            return _as_ordered(attempt)
-        except InstrumentError as error:
-            return refused(error)
-        except LaunchError as error:
-            return _not_launched(error)
-        except MztError as error:
-            return Outcome(Ended.FAILED, code="E304", reason=str(error), retriable=False)
-        except OSError as error:
-            return Outcome(Ended.FAILED, code="E603", reason=f"cannot prepare the attempt: {error}")
-        await self._log.intend(attempt)
+            prepared = await self._prepared(attempt)
+        except CutShort:
+            return as_ordered(attempt)
+        except (MztError, OSError, RuntimeError) as error:
+            return self._not_started(attempt, error)
+        if not attempt.intended:
+            await self._log.intend(attempt)
         await self._spawn_turn()
         if attempt.ended_as is not None:
-            return _as_ordered(attempt)
+            return as_ordered(attempt)
         try:
             shim = self._launcher.launch(prepared)
         except LaunchError as error:
-            return _not_launched(error)
+            return self._not_started(attempt, error)
         attempt.pid = shim.pid
         attempt.shim_alive = True
-        self._strays.begun(attempt)
         attempt.started_at = self._clock.wall()
         self._log.started(attempt)
-        attempt.waited = await self._waiter.exited(shim.pid, attempt.files.name("st"))
-        return await self.conclude(attempt)
+        attempt.waited = await self._exited(attempt, child=True)
+        return await self._conclude(attempt)
 
     async def adopt(self, attempt: Playing) -> Outcome:
         """Wait for an attempt that an earlier conductor started and that lives on.
@@ -128,65 +142,54 @@ class Musician:
         With `attempt.pid` None its lock is held by a process that this conductor cannot see.
         """
         attempt.shim_alive = True
-        self._strays.begun(attempt)
-        await self._waiter.exited(attempt.pid, attempt.files.name("st"), child=False)
-        return await self.conclude(attempt)
+        if attempt.held_by_stranger and not attempt.doing:
+            attempt.doing = f"{_STRANGER}; it is waited for"
+        with self._strays.of(attempt):
+            await self._exited(attempt, child=False)
+            return await self._conclude(attempt)
 
     async def conclude(self, attempt: Playing) -> Outcome:
         """From the shim's end to the outcome: what is left is ended, the result read and validated."""
-        try:
+        with self._strays.of(attempt):
             return await self._conclude(attempt)
-        finally:
-            self._strays.over(attempt)
-
-    async def _conclude(self, attempt: Playing) -> Outcome:
-        attempt.shim_alive = False
-        sheet = attempt.run.plan.sheets[attempt.num - 1]
-        end = read_end(attempt.files, attempt.token, attempt.waited)
-        await self._strays.settle(attempt, group_known=end.exit_status is not None)
-        if attempt.ended_as is Ended.CANCELLED:
-            return _as_ordered(attempt)
-        if attempt.ended_as is Ended.TIMEOUT:
-            return outcome_of(end, None, timed_out_after=sheet.timeout)
-        if end.exit_status is None:
-            return outcome_of(end, None)
-        reader = self._ensemble.reader(sheet.instrument)
-        result = await reader.read(end.exit_status, attempt.files.stdout, attempt.files.stderr)
-        if result.text is not None:
-            _keep_answer(attempt, result.text)
-        for warning in result.warnings:
-            self._log.note(attempt, "sheet.warning", reason=warning)
-        outcome = outcome_of(end, result)
-        if outcome.ended is not Ended.OK:
-            return outcome
-        try:
-            return await self._validated(attempt, outcome)
-        except _CutShort:
-            return _as_ordered(attempt)
 
     async def make_sure_it_is_over(self, attempt: Playing) -> None:
-        """End whatever is left of an attempt that could not be played to its end."""
+        """End whatever is left of an attempt that could not be played to its end, however long that
+        takes. A conductor that leaves meanwhile (cancels it) leaves the attempt to the next one."""
+        attempt.concluding = True
         if attempt.pid is not None or attempt.intended:
-            await self._tree(attempt, shim=attempt.shim_alive).end(self.grace)
+            await self._endings.end(attempt)
 
     async def close(self) -> None:
-        """Look after what the last attempts left behind."""
+        """Look after what the last attempts left behind, for at most a second or two."""
         await self._strays.close()
 
     async def end(self, attempt: Playing, ended: Ended, reason: str) -> None:
-        """End a living attempt; `play` returns the outcome. A timeout spares what is done already."""
+        """End a living attempt; `play` returns the outcome. A timeout spares what is done already.
+
+        Returns when its processes are gone, however long that takes. What a stranger holds is not
+        signalled: its timeout cannot be carried out, its cancellation counts once it is gone.
+        """
         if attempt.ended_as is not None:
             return
-        if ended is Ended.TIMEOUT and attempt.pid is not None and not attempt.shim_alive:
+        if ended is Ended.TIMEOUT and attempt.concluding:
             return  # the instrument is done; validations have time limits of their own
+        if ended is Ended.TIMEOUT and attempt.held_by_stranger:
+            attempt.doing = f"its timeout cannot be carried out: {_STRANGER}; it is waited for"
+            self._log.note(attempt, "sheet.warning", reason=attempt.doing)
+            return
         attempt.ended_as, attempt.ended_why = ended, reason
+        attempt.doing = f"being ended: {reason}"
         if attempt.check is not None:
             attempt.check.cancel()
-        if attempt.shim_alive:
-            outcome = await self._end_tree(attempt)
-            if outcome.survivors:
-                pids = ", ".join(str(proc.pid) for proc in outcome.survivors)
-                self._log.note(attempt, "sheet.survivors", reason=f"could not be ended: {pids}")
+        if not attempt.shim_alive:
+            return
+        await self._log.ending(attempt)
+        if attempt.held_by_stranger:
+            attempt.doing = f"cannot be ended: {_STRANGER}; it is waited for ({reason})"
+            self._log.note(attempt, "sheet.warning", reason=attempt.doing)
+        elif attempt.shim_alive:
+            await self._endings.end(attempt)
 
     # --- parts ----------------------------------------------------------------------------------
 
@@ -194,12 +197,77 @@ class Musician:
         sheet_config = attempt.run.plan.config.sheet
         if not sheet_config.skip_when and not sheet_config.skip_when_command:
             return ""
-        reason, warning = await self._cut_short(attempt, reason_to_skip(attempt, self._environ))
+        if not has_skip_command(attempt):
+            reason, _ = await reason_to_skip(attempt, self._environ)
+            return reason
+        # A command is something of the attempt that a killed conductor leaves behind.
+        await self._log.intend(attempt)
+        attempt.helped = True
+        attempt.doing = "asking skip_when_command"
+        reason, warning = await cut_short(attempt, reason_to_skip(attempt, self._environ))
+        attempt.doing = ""
         if warning:
             self._log.note(attempt, "sheet.warning", reason=warning)
         return reason
 
-    def _prepare(self, attempt: Playing) -> LaunchSpec:
+    async def _conclude(self, attempt: Playing) -> Outcome:
+        try:
+            return await self._conclusion.reach(attempt)
+        except CutShort:
+            return as_ordered(attempt)
+
+    def _not_started(self, attempt: Playing, error: MztError | OSError | RuntimeError) -> Outcome:
+        """Nothing of the instrument ran: through no fault of the sheet, or because of it."""
+        match shortage_of(error):
+            case Shortage.ROOM:
+                return self._no_room(attempt, error)
+            case Shortage.MEANS:
+                reason = error.what if isinstance(error, MztError) else words_of(error)
+                self._log.short_of_means(reason)
+                return Outcome(Ended.NEVER_RAN, reason=f"not started: {reason}")
+        match error:
+            case InstrumentError():
+                return refused(error)
+            case LaunchError():
+                return Outcome(
+                    Ended.FAILED, code=error.code, reason=str(error), retriable=error.retriable
+                )
+            case MztError():
+                return Outcome(Ended.FAILED, code="E304", reason=str(error), retriable=False)
+            case OSError():
+                reason = f"cannot prepare the attempt: {error}"
+                return Outcome(Ended.FAILED, code="E603", reason=reason)
+        raise error
+
+    def _no_room(self, attempt: Playing, error: MztError | OSError | RuntimeError) -> Outcome:
+        """Nothing of the instrument ran, because a disk is full."""
+        reason = error.what if isinstance(error, MztError) else words_of(error)
+        where = error.where if isinstance(error, MztError) else getattr(error, "filename", None)
+        self._log.disk_full(_folder_of(where, attempt), reason)
+        return Outcome(Ended.NEVER_RAN, reason=f"not started: {reason}")
+
+    async def _exited(self, attempt: Playing, *, child: bool) -> int | None:
+        """Wait for the shim's end."""
+        status = attempt.files.name("st")
+        return await with_means(
+            attempt,
+            "its end cannot be waited for",
+            lambda: self._waiter.exited(attempt.pid, status, child=child),
+        )
+
+    async def _prepared(self, attempt: Playing) -> LaunchSpec:
+        """What is to be started, made in a thread where that may take long."""
+        if prompt_may_take_long(attempt.run.plan, attempt.num):
+            work = asyncio.to_thread(self._prepare, attempt)
+            prepared, warnings = await cut_short(attempt, work)
+        else:
+            prepared, warnings = self._prepare(attempt)
+        for warning in warnings:
+            self._log.note(attempt, "sheet.warning", reason=warning)
+        return prepared
+
+    def _prepare(self, attempt: Playing) -> tuple[LaunchSpec, tuple[str, ...]]:
+        """What is to be started, and what could not be put into its prompt."""
         run, plan = attempt.run, attempt.run.plan
         sheet = plan.sheets[attempt.num - 1]
         profile = self._ensemble.profile(sheet.instrument)
@@ -212,8 +280,6 @@ class Musician:
             previous=previous,
             last_report=run.reports.get(sheet.num),
         )
-        for warning in prompt.warnings:
-            self._log.note(attempt, "sheet.warning", reason=warning)
         if not os.path.isdir(plan.workspace):
             plan.workspace.mkdir(exist_ok=True)
         invocation = build_invocation(
@@ -235,7 +301,7 @@ class Musician:
                 json.dump(attempt.baseline.to_dict(), file)
         attempt.argv_digest = _digest("\0".join(argv))
         attempt.prompt_hash = _digest(prompt.text)
-        return LaunchSpec(
+        spec = LaunchSpec(
             token=attempt.token,
             argv=argv,
             cwd=invocation.cwd,
@@ -243,70 +309,17 @@ class Musician:
             stdin=invocation.stdin,
             files=attempt.files,
         )
+        return spec, prompt.warnings
 
-    async def _validated(self, attempt: Playing, outcome: Outcome) -> Outcome:
-        run = attempt.run
-        rules = rules_for(run.plan, attempt.num)
-        if not rules:
-            return outcome
-        attempt.report = await self._cut_short(
-            attempt,
-            self._validator.validate(
-                rules,
-                workspace=run.plan.workspace,
-                baseline=attempt.baseline,
-                env=self._environ,
-                token=attempt.token,
-            ),
-        )
-        return with_report(outcome, attempt.report)
-
-    async def _cut_short(self, attempt: Playing, work: Awaitable[T]) -> T:
-        """Run a part that ends at once when the attempt is to end. Raises _CutShort then."""
-        if attempt.ended_as is not None:
-            if asyncio.iscoroutine(work):
-                work.close()
-            raise _CutShort
-        task = asyncio.ensure_future(work)
-        attempt.check = task
-        try:
-            return await task
-        except asyncio.CancelledError:
-            if attempt.ended_as is not None:
-                raise _CutShort from None
-            task.cancel()
-            raise
-        finally:
-            attempt.check = None
-
-    async def _end_the_rest(self, attempt: Playing) -> None:
+    async def _end_the_rest(self, attempt: Playing, grace: float | None = None) -> None:
         """End processes that outlived their shim."""
-        ended = await self._tree(attempt, shim=False).end(self.grace)
-        if ended.signalled and attempt.ended_as is None:
+        ended = await self._endings.end(attempt, grace)
+        if ended and attempt.ended_as is None:
             self._log.note(
                 attempt,
                 "sheet.leftovers",
-                reason=f"ended {len(ended.signalled)} processes that the sheet left behind",
+                reason=f"ended {len(ended)} processes that the sheet left behind",
             )
-
-    async def _end_tree(self, attempt: Playing) -> TreeEnd:
-        """End the attempt's tree; a system that is short of files or memory is asked again."""
-        while True:
-            try:
-                return await self._tree(attempt).end(self.grace)
-            except OSError as error:
-                if not attempt.shim_alive:
-                    raise
-                self._log.note(attempt, "sheet.warning", reason=f"not ended yet: {error}")
-                await asyncio.sleep(_AGAIN_AFTER)
-
-    def _tree(self, attempt: Playing, *, shim: bool = True) -> Tree:
-        return Tree(
-            attempt.token,
-            attempt.pid,
-            status=attempt.files.name("st") if shim else None,
-            scans=self._scans,
-        )
 
     async def _spawn_turn(self) -> None:
         """Wait until this turn of the loop may spawn one more."""
@@ -331,10 +344,14 @@ class Musician:
             asyncio.get_running_loop().call_soon(self._new_turn)
 
 
-def _keep_answer(attempt: Playing, text: str) -> None:
-    """What the instrument answered, taken out of its events: other sheets are told this."""
-    with open(attempt.files.name("txt"), "w", encoding="utf-8", errors="replace") as file:
-        file.write(text)
+def _folder_of(where: object, attempt: Playing) -> Path:
+    """The folder whose disk is full: of this path, or the run's where there is none."""
+    if isinstance(where, str | os.PathLike) and os.path.isabs(where):
+        path = Path(where)
+        for folder in (path, path.parent):
+            if folder.is_dir():
+                return folder
+    return attempt.run.run_dir
 
 
 def _previous(attempt: Playing) -> CrossSheet:
@@ -342,15 +359,11 @@ def _previous(attempt: Playing) -> CrossSheet:
     return collect(run.plan, attempt.num, stdout_of=run.stdout_of, status_of=run.status_of)
 
 
-def _as_ordered(attempt: Playing) -> Outcome:
+def as_ordered(attempt: Playing) -> Outcome:
     """The outcome of an attempt that was ended on order."""
     assert attempt.ended_as is not None
     code = "E001" if attempt.ended_as is Ended.TIMEOUT else None
     return Outcome(attempt.ended_as, code=code, reason=attempt.ended_why)
-
-
-def _not_launched(error: LaunchError) -> Outcome:
-    return Outcome(Ended.FAILED, code=error.code, reason=str(error), retriable=error.retriable)
 
 
 def _digest(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marianne_core.decide.messages import SheetChanged
+from marianne_core.decide.messages import SheetChanged, SheetsChanged
 from marianne_core.model.events import Event
 from marianne_core.model.outcome import Outcome
 from marianne_core.model.states import AttemptMode, JobStatus, SheetStatus
@@ -58,6 +58,19 @@ def sheet_event(run: ActiveRun, change: SheetChanged, at: float, until: float | 
         at,
         data,
     )
+
+
+def sheets_event(run: ActiveRun, change: SheetsChanged, at: float) -> Event:
+    """One event, of the run, for the same change of many sheets: `sheets.cancelled`, ..."""
+    record = change.record
+    data: dict[str, Any] = {
+        "status": record.status.value,
+        "blocks": [[block.start, block.stop - 1] for block in change.blocks],
+        "count": sum(map(len, change.blocks)),
+    }
+    if record.reason:
+        data["reason"] = record.reason
+    return Event(f"sheets.{record.status.value}", run.job_id, run.number, 0, at, data)
 
 
 def run_event(run: ActiveRun, before: JobStatus, at: float) -> Event:

@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 
 from marianne_core.run.shim import TOKEN_VARIABLE, token_owners
+from marianne_core.run.system_errors import shortage_of
 
 _DEAD_STATES = frozenset("ZXx")
 _TOKEN_MARK = f"\0{TOKEN_VARIABLE}=".encode()
@@ -27,6 +28,14 @@ _LONGEST_TOKEN = 256
 """Ours are shorter; an agent may set the variable to anything."""
 
 _PR_SET_CHILD_SUBREAPER = 36
+_LETTERS = {
+    psutil.STATUS_ZOMBIE: "Z",
+    psutil.STATUS_DEAD: "X",
+    psutil.STATUS_STOPPED: "T",
+    psutil.STATUS_DISK_SLEEP: "D",
+}
+"""The kernel's letters for psutil's words; all others are as good as S."""
+
 _PSUTIL_TICKS = 100
 """Start times from psutil are given in hundredths of a second, as the kernel's ticks mostly are."""
 
@@ -113,7 +122,11 @@ def _sysctl_boot_session() -> str:
 
 
 def read_proc(pid: int) -> Proc | None:
-    """Look at one process; None when there is none of this pid (a zombie is still one)."""
+    """Look at one process; None when there is none of this pid (a zombie is still one).
+
+    Raises OSError when the system is too short of files or memory to look: that must not be taken
+    for the end of the process.
+    """
     return _read_stat(pid) if has_proc() else _ask_psutil(pid)
 
 
@@ -123,21 +136,39 @@ def process_start_time(pid: int) -> int | None:
     return proc.start_time if proc else None
 
 
+def process_name(pid: int) -> str:
+    """What a process calls itself, for a person's eyes; "" when it is gone. Nothing is decided by it.
+
+    A process may call itself anything: what is not printable is replaced.
+    """
+    try:
+        if has_proc():
+            name = _read_file(f"/proc/{pid}/comm").decode(errors="replace").rstrip("\n")
+        else:
+            name = psutil.Process(pid).name()
+    except (psutil.Error, OSError):
+        return ""
+    return "".join(char if char.isprintable() else "?" for char in name)
+
+
 def environ_token(pid: int) -> str | None:
     """The attempt's token in a process's environment; "" when it has none.
 
     None: the environment says nothing. It belongs to another user's process, it was cleared, or
-    the process is just executing a program, which empties it for some microseconds.
+    the process is just executing a program, which empties it for some microseconds. Raises OSError
+    when the system is too short of files or memory to look.
     """
     if not has_proc():
         try:
             environ = psutil.Process(pid).environ()
-        except (psutil.Error, OSError):
+        except (psutil.Error, OSError) as error:
+            _raise_shortage(error)
             return None
         return environ.get(TOKEN_VARIABLE, "")[:_LONGEST_TOKEN] if environ else None
     try:
         content = b"\0" + _read_file(f"/proc/{pid}/environ")
-    except OSError:
+    except OSError as error:
+        _raise_shortage(error)
         return None
     if len(content) == 1:
         return None
@@ -145,10 +176,17 @@ def environ_token(pid: int) -> str | None:
     return rest.partition(b"\0")[0][:_LONGEST_TOKEN].decode("ascii", "replace") if mark else ""
 
 
+def _raise_shortage(error: Exception) -> None:
+    """Raise what says nothing about the process, only about the system."""
+    if shortage_of(error) is not None:
+        raise error
+
+
 def _read_stat(pid: int) -> Proc | None:
     try:
         content = _read_file(f"/proc/{pid}/stat")
-    except OSError:
+    except OSError as error:
+        _raise_shortage(error)
         return None
     # The name, in parentheses, may contain anything; the fields after it are numbers.
     fields = content[content.rfind(b")") + 2 :].split(None, 26)
@@ -181,19 +219,19 @@ def _ask_psutil(pid: int) -> Proc | None:
         process = psutil.Process(pid)
         with process.oneshot():
             status = process.status()
-            state = {psutil.STATUS_ZOMBIE: "Z", psutil.STATUS_DEAD: "X", psutil.STATUS_STOPPED: "T"}
             return Proc(
                 pid,
                 process.ppid(),
                 os.getpgid(pid),
                 os.getsid(pid),
-                state.get(status, "S"),
+                _LETTERS.get(status, "S"),
                 int(process.create_time() * _PSUTIL_TICKS),
                 hash(tuple(process.cmdline())),
             )
     except psutil.ZombieProcess:
         return Proc(pid, 0, 0, 0, "Z", 0)
-    except (psutil.Error, OSError):
+    except (psutil.Error, OSError) as error:
+        _raise_shortage(error)
         return None
 
 
@@ -349,7 +387,7 @@ def _child_pids() -> set[int]:
         with contextlib.suppress(OSError):
             pid = os.getpid()
             return {int(child) for child in _read_file(f"/proc/self/task/{pid}/children").split()}
-    return {proc.pid for proc in Scan().children.get(os.getpid(), [])}
+    return {child.pid for child in psutil.Process().children()}
 
 
 def reap(pids: Iterable[int]) -> list[int]:

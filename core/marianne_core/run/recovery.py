@@ -66,11 +66,17 @@ class NeverRan:
 
 @dataclass(frozen=True, slots=True)
 class MustEnd:
-    """The shim is gone and some of its processes live: end them (`Tree(token, pid).end()`); when
-    none survives the attempt is lost."""
+    """The shim is gone, or was never there, and processes of the attempt live: end them
+    (`Tree(token, pid).end()`). When none survives the attempt is lost if it was `started`, else it
+    never ran."""
 
     pid: int | None
+    """The shim's, where it may still name a session: None without a pid line, or when the line may
+    be of another boot."""
     processes: tuple[Proc, ...]
+    started: bool
+    """Something of the instrument may have run. False: it is all of a helper command that came
+    before (`skip_when_command`), and its conductor was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +197,12 @@ def _without_exit_line(
     """The lock is free, or there is no status file, and nobody wrote how it ended."""
     pid = status.pid if same_boot else None
     if found := Tree(record.token, pid).processes(world.scan):
-        return MustEnd(pid, tuple(found))
+        # Without a pid line nothing but a helper can have run, unless the status file was removed:
+        # then the shim and what it started still carry the attempt's own token.
+        started = status.pid is not None or any(
+            environ_token(proc.pid) == record.token for proc in found
+        )
+        return MustEnd(pid, tuple(found), started)
     if not same_boot:
         return OtherBoot(None, status.pid is not None)
     return NeverRan() if status.pid is None else Lost()

@@ -1,133 +1,185 @@
 """From the store and the process table back to a working engine: the one way a conductor starts.
 
 Every unfinished run is planned again from the text it was submitted with, every unfinished attempt
-is looked at by the recovery table (design, section 4), and goes on where it stands.
+is looked at by the recovery table (design, section 4), and goes on where it stands. One run that
+cannot be read or planned keeps no other from going on.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
+from marianne_core.config.daemon import DaemonConfig
 from marianne_core.config.load import Score, score_from_text
 from marianne_core.config.profiles import Profiles
-from marianne_core.decide.messages import SheetRecord
+from marianne_core.decide.graph import SheetGraph
+from marianne_core.decide.messages import SheetRecord, SheetTask
+from marianne_core.decide.records import Records
 from marianne_core.model.clock import Clock
-from marianne_core.model.errors import MztError
+from marianne_core.model.errors import JobSubmissionError, MztError
 from marianne_core.model.outcome import Ended, Outcome, ValidationReport
-from marianne_core.model.states import AttemptMode, SheetStatus
+from marianne_core.model.states import AttemptMode, JobStatus, SheetStatus
 from marianne_core.plan.build import build_plan
-from marianne_core.plan.rules import rules_for
+from marianne_core.plan.sheets import Plan
 from marianne_core.remember.home import Home
 from marianne_core.remember.queries import Reader, open_reader
 from marianne_core.remember.reports import validation_report
 from marianne_core.remember.rows import AttemptRow, RunRow, SheetRow, Submission
-from marianne_core.run.active import ActiveRun, LastAttempt, Playing
+from marianne_core.run.active import ActiveRun, LastAttempt
 from marianne_core.run.attempt_files import AttemptFiles
-from marianne_core.run.musician import Musician
 from marianne_core.run.recovery import (
     Adopt,
     AttemptRecord,
-    Exited,
     Finding,
     HeldByStranger,
-    MustEnd,
-    OtherBoot,
     examine_all,
+    never_ran,
 )
-from marianne_core.run.validate.baseline import Baseline
+from marianne_core.run.submission import tasks_of
 
-Part = Callable[[Playing], Awaitable[Outcome]]
-"""What is left to do of an attempt."""
+UNFINISHED = tuple(status for status in JobStatus if not status.terminal)
+"""Statuses of runs that are not over."""
+
+_NEVER_RAN = Outcome(Ended.NEVER_RAN, reason="the conductor ended before it was started")
+_OUTDONE = Outcome(Ended.LOST, reason="nobody knows how it ended: a later attempt was started")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """What every part of one conductor works with."""
+
+    home: Home
+    profiles: Profiles
+    settings: DaemonConfig
+    clock: Clock
+
+
+@dataclass(slots=True)
 class RestoredRun:
-    """A run as it was left."""
+    """A run as it was left, ready for the engine."""
 
     run: ActiveRun
     row: RunRow
-    records: dict[int, SheetRecord]
-    options: Mapping[str, object]
-    open_attempts: tuple[AttemptRow, ...]
-    """At most one a sheet: attempts whose end nobody has written down."""
-    unused: tuple[AttemptRow, ...]
-    """Intents of sheets that are over, which were never needed."""
-    corrected: set[int]
-    """Sheets that the store shows in progress, and that are not."""
-
-    def started(self, row: AttemptRow) -> None:
-        """An open attempt was started, perhaps after the last that the store says of its sheet."""
-        record = self.records[row.num]
-        if record.status is not SheetStatus.IN_PROGRESS:
-            self.corrected.add(row.num)
-            self.records[row.num] = replace(record, status=SheetStatus.IN_PROGRESS, not_before=None)
-
-    def never_ran(self, row: AttemptRow) -> None:
-        """An open attempt was never started: its sheet is as it was before, nothing counted."""
-        record = self.records[row.num]
-        status = record.status
-        if status is SheetStatus.IN_PROGRESS:
-            status = SheetStatus.PENDING
-            self.corrected.add(row.num)
-        self.records[row.num] = replace(
-            record, status=status, attempt=row.attempt - 1, alive=False, reason=""
-        )
-        self.run.remember(row.num, status, row.attempt - 1)
+    tasks: list[SheetTask]
+    graph: SheetGraph
+    start_sheet: int | None
+    records: Records
+    """Where each sheet stands."""
+    corrected: list[int]
+    """Sheets that the store shows otherwise than they stand."""
+    started: list[tuple[AttemptRow, Finding]]
+    """At most one a sheet: attempts that were started, and whose end nobody has written down."""
+    closed: list[tuple[AttemptRow, Outcome]]
+    """Other open attempts, with what shall be written down of them."""
 
 
-def restore_run(
-    row: RunRow,
-    submission: Submission,
-    sheets: list[SheetRow],
-    open_attempts: list[AttemptRow],
-    *,
-    reader: Reader,
-    profiles: Profiles,
-    thinking_method: str | None,
-    runs_dir: Path,
-    clock: Clock,
-) -> RestoredRun:
-    """Plan a stored run again and put its sheets where they stood.
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A run that cannot be read or planned any more, and why."""
 
-    Raises InputError when its score is not understood any more (a newer version is stricter, an
-    instrument's profile is gone).
+    row: RunRow
+    error: str
+    sheets: Sequence[SheetRow]
+    """All of its sheets, as far as they can be read."""
+    open_attempts: Sequence[tuple[AttemptRow, Finding]]
+
+
+def read_unfinished(shared: Shared) -> list[RestoredRun | SetAside]:
+    """All runs that are not over, oldest first. Reads, plans and looks: call it in a thread."""
+    with open_reader(shared.home) as reader:
+        rows = reader.list_runs(statuses=UNFINISHED, limit=None)
+        return _restored(reader, list(reversed(rows)), shared)
+
+
+def read_run(shared: Shared, run_id: int) -> RestoredRun | SetAside:
+    """One stored run, over or not, as it stands in the store now; call it in a thread.
+
+    Raises JobSubmissionError when it is not remembered any more.
     """
-    score = _as_submitted(submission, row)
-    plan = build_plan(
-        score,
-        profiles,
-        workspace=Path(row.workspace),
-        variables=submission.variables,
-        thinking_method=thinking_method,
+    with open_reader(shared.home) as reader:
+        row = reader.run(run_id)
+        if row is None:
+            raise JobSubmissionError("this run is not remembered any more: it was cleared")
+        return _restored(reader, [row], shared)[0]
+
+
+def look_again(shared: Shared, row: RunRow) -> SetAside:
+    """A run that was set aside, without trying to plan it: what is left of it to end."""
+    with open_reader(shared.home) as reader, reader.snapshot():
+        sheets, attempts = reader.sheets(row.run_id), reader.open_attempts(row.run_id)
+    run_dir = shared.home.run_dir(row.run_id)
+    findings = examine_all(_attempt_record(run_dir, attempt) for attempt in attempts)
+    return SetAside(row, "", sheets, [(a, findings[a.token]) for a in attempts])
+
+
+def _restored(
+    reader: Reader, rows: Iterable[RunRow], shared: Shared
+) -> list[RestoredRun | SetAside]:
+    """Planned first, then looked at together: what is seen of processes shall be fresh."""
+    stored = [_stored(reader, row, shared) for row in rows]
+    findings = examine_all(
+        _attempt_record(shared.home.run_dir(each.row.run_id), attempt)
+        for each in stored
+        for attempt in each.open_attempts
     )
-    run = ActiveRun(
-        row.run_id, row.job_id, row.run, plan, runs_dir / str(row.run_id), row.status, row.reason
-    )
-    last_open = {attempt.num: attempt for attempt in open_attempts}
-    records = {}
-    corrected = set()
-    for sheet in sheets:
-        record = _record(sheet, last_open.get(sheet.num), clock)
-        if record is not None:
-            records[sheet.num] = record
-            run.remember(sheet.num, record.status, record.attempt)
-            if sheet.status is SheetStatus.IN_PROGRESS and not record.alive:
-                corrected.add(sheet.num)
-    if score.config.sheet.skip_when:
-        for attempt in reader.attempts(row.run_id):
-            rate = 0.0 if attempt.pass_rate is None else attempt.pass_rate
-            run.lasts[attempt.num] = LastAttempt(attempt.attempt, attempt.exit_code, rate)
-    for num, record in records.items():
-        if record.mode is AttemptMode.COMPLETION and not record.status.terminal:
-            run.reports[num] = _last_report(reader, row.run_id, num, record)
-    alive = tuple(a for num, a in last_open.items() if records[num].alive)
-    unused = tuple(a for num, a in last_open.items() if not records[num].alive)
-    return RestoredRun(run, row, records, submission.options, alive, unused, corrected)
+    return [_as_it_stands(each, findings, reader, shared) for each in stored]
+
+
+@dataclass(slots=True)
+class _Stored:
+    """What the store says of a run."""
+
+    row: RunRow
+    submission: Submission
+    sheets: list[SheetRow]
+    open_attempts: list[AttemptRow]
+    plan: Plan | None = None
+    tasks: list[SheetTask] | None = None
+    graph: SheetGraph | None = None
+    error: str = ""
+
+
+def _stored(reader: Reader, row: RunRow, shared: Shared) -> _Stored:
+    stored = _Stored(row, Submission("", {}, {}, None, None), [], [])
+    try:
+        with reader.snapshot():
+            stored.row = reader.run(row.run_id) or row
+            stored.sheets = reader.sheets(row.run_id)
+            stored.open_attempts = reader.open_attempts(row.run_id)
+            stored.submission = reader.submission(row.run_id) or stored.submission
+        stored.plan = build_plan(
+            _as_submitted(stored.submission, row),
+            shared.profiles,
+            workspace=Path(row.workspace),
+            variables=stored.submission.variables,
+            thinking_method=shared.settings.default_thinking_method,
+        )
+        _check_instruments(stored, shared.profiles)
+        shared.home.run_dir(row.run_id).mkdir(mode=0o700, parents=True, exist_ok=True)
+        stored.tasks = tasks_of(stored.plan)
+        stored.graph = SheetGraph(stored.tasks)
+    except MztError as error:
+        stored.error = str(error).splitlines()[0]
+    except Exception as error:
+        # Whatever is wrong with one run, the others go on.
+        _log.exception("restore.run_unreadable", extra={"job_id": row.job_id, "run": row.run})
+        stored.error = f"what is stored of it cannot be read: {type(error).__name__}: {error}"
+    return stored
+
+
+def _check_instruments(stored: _Stored, profiles: Profiles) -> None:
+    """Raise MztError when a sheet that may still run has no instrument to play it any more."""
+    assert stored.plan is not None
+    done = {sheet.num for sheet in stored.sheets if sheet.status is SheetStatus.COMPLETED}
+    for name in {sheet.instrument for sheet in stored.plan.sheets if sheet.num not in done}:
+        found = profiles.resolve(name)
+        if found.profile is None:
+            raise MztError(f"the instrument {name!r} cannot be played: {found.reason}")
 
 
 def _as_submitted(submission: Submission, row: RunRow) -> Score:
@@ -140,84 +192,94 @@ def _as_submitted(submission: Submission, row: RunRow) -> Score:
     return replace(score, config=score.config.model_copy(update={"prompt": prompt}))
 
 
-@dataclass(frozen=True, slots=True)
-class NotRestored:
-    """A run that cannot be planned any more, and why."""
-
-    row: RunRow
-    error: MztError
-    ended: tuple[SheetRow, ...] = ()
-    """Sheets that the store shows in progress, though nothing of them runs any more."""
-
-
-def read_unfinished(home: Home, **how: Any) -> list[RestoredRun | NotRestored]:
-    """All runs that are not over, oldest first. Reads and plans: call it in a thread.
-
-    `how` is what `restore_run` needs besides the rows.
-    """
-    with open_reader(home) as reader:
-        return [
-            _restored_or_not(u.run, u.submission, u.sheets, u.open_attempts, reader, how)
-            for u in reader.unfinished_runs()
-        ]
-
-
-def read_run(home: Home, row: RunRow, **how: Any) -> RestoredRun:
-    """One stored run, over or not. Raises as `restore_run`; call it in a thread."""
-    with open_reader(home) as reader:
-        submission = reader.submission(row.run_id) or Submission("", {}, {}, None, None)
-        open_attempts = reader.open_attempts(row.run_id)
-        sheets = reader.sheets(row.run_id)
-        return restore_run(row, submission, sheets, open_attempts, reader=reader, **how)
-
-
-def _restored_or_not(
-    row: RunRow,
-    submission: Submission,
-    sheets: list[SheetRow],
-    open_attempts: list[AttemptRow],
-    reader: Reader,
-    how: Mapping[str, Any],
-) -> RestoredRun | NotRestored:
-    try:
-        return restore_run(row, submission, sheets, open_attempts, reader=reader, **how)
-    except MztError as error:
-        run_dir = how["runs_dir"] / str(row.run_id)
-        records = {a.num: _attempt_record(run_dir, a) for a in open_attempts}
-        found = examine_all(records.values())
-        alive = {
-            num
-            for num, record in records.items()
-            if isinstance(found[record.token], Adopt | HeldByStranger)
-        }
-        ended = [s for s in sheets if s.status is SheetStatus.IN_PROGRESS and s.num not in alive]
-        return NotRestored(row, error, tuple(ended))
+def _as_it_stands(
+    stored: _Stored, findings: dict[str, Finding], reader: Reader, shared: Shared
+) -> RestoredRun | SetAside:
+    row = stored.row
+    if stored.plan is None or stored.tasks is None or stored.graph is None:
+        found = [(a, findings[a.token]) for a in stored.open_attempts]
+        return SetAside(row, stored.error, stored.sheets, found)
+    run_dir = shared.home.run_dir(row.run_id)
+    run = ActiveRun(row.run_id, row.job_id, row.run, stored.plan, run_dir, row.status, row.reason)
+    start = stored.submission.options.get("start_sheet")
+    open_attempts: dict[int, list[AttemptRow]] = {}
+    for attempt in stored.open_attempts:
+        open_attempts.setdefault(attempt.num, []).append(attempt)
+    records: dict[int, SheetRecord] = {}
+    corrected, started, closed = [], [], []
+    for sheet in stored.sheets:
+        attempts = open_attempts.get(sheet.num, ())
+        current = _started(sheet, attempts, findings)
+        if current is not None:
+            started.append((current, findings[current.token]))
+        for each in attempts:
+            if each is not current:
+                ran = not sheet.status.terminal and not never_ran(findings[each.token])
+                closed.append((each, _OUTDONE if ran else _NEVER_RAN))
+        record = _record(sheet, current, shared.clock)
+        if record is not None:
+            records[sheet.num] = record
+            run.remember(sheet.num, record.status, record.attempt)
+            if (record.status, record.attempt) != (sheet.status, sheet.attempts):
+                corrected.append(sheet.num)
+    if stored.plan.config.sheet.skip_when:
+        for attempt in reader.attempts(row.run_id):
+            rate = 0.0 if attempt.pass_rate is None else attempt.pass_rate
+            run.lasts[attempt.num] = LastAttempt(attempt.attempt, attempt.exit_code, rate)
+    for num, record in records.items():
+        if record.mode is AttemptMode.COMPLETION and not record.status.terminal:
+            run.reports[num] = _last_report(reader, row.run_id, num, record)
+    return RestoredRun(
+        run,
+        row,
+        stored.tasks,
+        stored.graph,
+        start if isinstance(start, int) else None,
+        Records(stored.graph.sheets, records),
+        corrected,
+        started,
+        closed,
+    )
 
 
-def _record(sheet: SheetRow, attempt: AttemptRow | None, clock: Clock) -> SheetRecord | None:
-    """What the baton shall know of a sheet; None for one that nothing happened to yet."""
-    if sheet.status is SheetStatus.PENDING and attempt is None and not sheet.attempts:
+def _record(sheet: SheetRow, current: AttemptRow | None, clock: Clock) -> SheetRecord | None:
+    """Where a sheet stands whose open attempt `current` was started; None if it is untouched."""
+    if current is None and sheet.status is SheetStatus.PENDING and not sheet.attempts:
         return None
-    alive = attempt is not None and not sheet.status.terminal
-    status = sheet.status
-    if status is SheetStatus.IN_PROGRESS and not alive:
-        # Launched, but its intent was never committed: nothing was started.
-        status = SheetStatus.PENDING
-    not_before = None
+    status, attempt, not_before = sheet.status, sheet.attempts, None
     if sheet.not_before is not None:
         not_before = clock.now() + sheet.not_before - clock.wall()
+    if current is not None:
+        status, attempt, not_before = SheetStatus.IN_PROGRESS, current.attempt, None
+    elif status is SheetStatus.IN_PROGRESS:
+        # Launched, and nothing of it was started: its number is given again.
+        status, attempt = SheetStatus.PENDING, max(0, attempt - 1)
     return SheetRecord(
         status=status,
-        attempt=max(sheet.attempts, attempt.attempt if attempt else 0),
+        attempt=attempt,
         retries_used=sheet.retries_used,
         completions_used=sheet.completions_used,
         lost_in_row=sheet.lost_in_row,
         not_before=not_before,
-        alive=alive,
+        alive=current is not None,
         blocked=sheet.blocked,
         reason=sheet.reason,
         mode=sheet.mode,
     )
+
+
+def _started(
+    sheet: SheetRow, open_attempts: Sequence[AttemptRow], findings: dict[str, Finding]
+) -> AttemptRow | None:
+    """The open attempt that the sheet goes on with: one that lives, else the latest that ran."""
+    if sheet.status.terminal:
+        return None  # its end is written together with its attempt's: these are unused intents
+    ran = [row for row in open_attempts if not never_ran(findings[row.token])]
+    return max(ran, key=lambda row: (_lives(findings[row.token]), row.attempt), default=None)
+
+
+def _lives(finding: Finding) -> bool:
+    return isinstance(finding, Adopt | HeldByStranger)
 
 
 def _last_report(reader: Reader, run_id: int, num: int, record: SheetRecord) -> ValidationReport:
@@ -232,65 +294,3 @@ def _attempt_record(run_dir: Path, attempt: AttemptRow) -> AttemptRecord:
     """An open attempt, as the recovery table looks at it."""
     files = AttemptFiles(run_dir, attempt.num, attempt.attempt)
     return AttemptRecord(attempt.token, files, attempt.boot_id)
-
-
-def examine_attempts(restored: Iterable[RestoredRun]) -> dict[str, Finding]:
-    """What became of all open attempts, by token. Looks at files and processes: call it in a thread."""
-    return examine_all(
-        _attempt_record(run.run.run_dir, row) for run in restored for row in run.open_attempts
-    )
-
-
-def take_up(
-    restored: RestoredRun, row: AttemptRow, finding: Finding, musician: Musician
-) -> tuple[Playing, Part]:
-    """An open attempt that was started, with what is left to do of it by what was found."""
-    attempt = Playing(restored.run, row.num, row.attempt, row.mode, row.token, first_try=False)
-    attempt.intended = True
-    attempt.started_at = row.started_at or row.intended_at
-    attempt.baseline = _stored_baseline(attempt)
-    attempt.deadline = row.deadline or 0.0
-    match finding:
-        case Exited() | OtherBoot(exit_status=int()):
-            part: Part = musician.conclude
-            if isinstance(finding, OtherBoot):
-                part = partial(_after_a_reboot, musician=musician)
-            return attempt, part
-        case Adopt(pid):
-            attempt.pid = pid
-            return attempt, musician.adopt
-        case HeldByStranger():
-            return attempt, musician.adopt
-        case MustEnd(pid, _):
-            attempt.pid = pid
-            return attempt, partial(_end_then_lost, musician=musician)
-        case _:
-            return attempt, _lost
-
-
-def _stored_baseline(attempt: Playing) -> Baseline:
-    """What the musician wrote before the attempt, or its start where that is gone."""
-    try:
-        with open(attempt.files.name("base"), encoding="utf-8") as file:
-            return Baseline.from_dict(json.load(file))
-    except (OSError, ValueError):
-        return Baseline.since(attempt.started_at)
-
-
-async def _lost(attempt: Playing) -> Outcome:
-    return Outcome(Ended.LOST, reason="nobody knows how it ended: its shim or the machine died")
-
-
-async def _end_then_lost(attempt: Playing, *, musician: Musician) -> Outcome:
-    await musician.make_sure_it_is_over(attempt)
-    return Outcome(Ended.LOST, reason="its shim was killed; what was left of it was ended")
-
-
-async def _after_a_reboot(attempt: Playing, *, musician: Musician) -> Outcome:
-    """An exit line of another boot may stand for output that never reached the disk."""
-    outcome = await musician.conclude(attempt)
-    if outcome.ended is Ended.OK and (
-        outcome.pass_rate < 100.0 or not rules_for(attempt.run.plan, attempt.num)
-    ):
-        return await _lost(attempt)
-    return outcome

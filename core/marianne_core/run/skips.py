@@ -13,16 +13,25 @@ from marianne_core.plan.skip import JobFacts, SheetFacts, SheetTable, parse_skip
 from marianne_core.run.active import ActiveRun, Playing
 from marianne_core.run.command import run_command
 from marianne_core.run.launcher import LaunchError
+from marianne_core.run.system_errors import shortage_of
 
 _OUTPUT_CHARS = 100_000
 """How much of an output an expression sees."""
+
+
+def has_skip_command(attempt: Playing) -> bool:
+    """Whether a command of the score is run to find out if the sheet is skipped."""
+    plan = attempt.run.plan
+    commands = plan.config.sheet.skip_when_command
+    return bool(commands) and plan.sheet(attempt.num).movement in commands
 
 
 async def reason_to_skip(attempt: Playing, env: Mapping[str, str]) -> tuple[str, str]:
     """Why the sheet is skipped, or ""; and a warning about a command that could not answer, or "".
 
     A command that fails, times out or cannot be started does not skip (field reference, section
-    1.2). Raises MztError for a `skip_when` that cannot be worked out.
+    1.2). Raises MztError for a `skip_when` that cannot be worked out, LaunchError or OSError when
+    the system is short of what the command needs: that must not make a sheet run.
     """
     run, num = attempt.run, attempt.num
     text = run.plan.skip_condition(num)
@@ -43,6 +52,8 @@ async def reason_to_skip(attempt: Playing, env: Mapping[str, str]) -> tuple[str,
             timeout=command.timeout_seconds,
         )
     except LaunchError as error:
+        if shortage_of(error) is not None:
+            raise
         return "", f"skip_when_command could not be started: {error.what}; the sheet runs"
     if ran.timed_out:
         return "", f"skip_when_command took over {command.timeout_seconds:g} s; the sheet runs"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from marianne_core.model.requests import SubmitRequest
 from marianne_core.plan.checks import checked_plan
 from marianne_core.plan.sheets import Plan
 from marianne_core.remember.changes import RunDraft, SheetDraft
-from marianne_core.run.workspace import check_workspace
+from marianne_core.run.workspace import check_fresh, check_workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,8 @@ class Submission:
     plan: Plan
     tasks: list[SheetTask]
     graph: SheetGraph
+    sheets: list[SheetDraft]
+    """The rows of its sheets."""
     request: SubmitRequest
 
     def draft(self, now: float) -> RunDraft:
@@ -39,9 +40,9 @@ class Submission:
             "fresh": self.request.fresh,
             "start_sheet": self.request.start_sheet,
         }
-        if (template := self.score.config.prompt.template_file) is not None:
+        if self.score.config.prompt.template_file is not None:
             # The run goes on with the template it began with, whatever becomes of the file.
-            options["template"] = template.read_text(encoding="utf-8")
+            options["template"] = self.plan.renderer.source
         return RunDraft(
             score_path=str(self.score.path),
             score=self.score.text,
@@ -51,18 +52,6 @@ class Submission:
             variables=self.request.variables,
             options=options,
         )
-
-    def sheets(self) -> Iterator[SheetDraft]:
-        """The rows of its sheets."""
-        for sheet in self.plan.sheets:
-            yield SheetDraft(
-                sheet.num,
-                sheet.instrument,
-                movement=sheet.movement,
-                voice=sheet.instance,
-                model=sheet.model,
-                description=sheet.title,
-            )
 
 
 def read_request(request: SubmitRequest, profiles: Profiles, settings: DaemonConfig) -> Submission:
@@ -93,8 +82,10 @@ def read_request(request: SubmitRequest, profiles: Profiles, settings: DaemonCon
             where=str(score.path),
             hint=f"its sheets are 1 to {plan.total_sheets}",
         )
+    if request.fresh:
+        check_fresh(plan.workspace, plan.config.workspace_lifecycle, score=score.path)
     tasks = tasks_of(plan)
-    return Submission(score, plan, tasks, SheetGraph(tasks), request)
+    return Submission(score, plan, tasks, SheetGraph(tasks), drafts_of(plan), request)
 
 
 def tasks_of(plan: Plan) -> list[SheetTask]:
@@ -107,6 +98,21 @@ def tasks_of(plan: Plan) -> list[SheetTask]:
             sheet.model,
             sheet.timeout,
             sheet.choice.raw_prompt,
+        )
+        for sheet in plan.sheets
+    ]
+
+
+def drafts_of(plan: Plan) -> list[SheetDraft]:
+    """The plan's sheets as the store keeps them."""
+    return [
+        SheetDraft(
+            sheet.num,
+            sheet.instrument,
+            movement=sheet.movement,
+            voice=sheet.instance,
+            model=sheet.model,
+            description=sheet.title,
         )
         for sheet in plan.sheets
     ]

@@ -10,7 +10,6 @@ its number has not been given to somebody else.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -34,7 +33,7 @@ _PID_LINE_PATIENCE = 5.0
 _SHIM_PATIENCE = 1.0
 """Seconds the shim may take to write the exit line when nothing else of the tree is left."""
 
-_KILL_PATIENCE = 5.0
+DEFAULT_PATIENCE = 5.0
 """Seconds after the first KILL until what is still there is reported as a survivor."""
 
 _SHORTEST_PAUSE = 0.005
@@ -50,7 +49,7 @@ _KILL_RESCAN = 0.05
 """The same while they are being killed: the time a process forks in must be short."""
 
 _ROUNDS_BEFORE_GROUP = 10
-"""Rounds of KILL after which a tree that forks faster than it is scanned loses its shim as well."""
+"""Rounds of KILL, each with somebody new, after which a tree that forks faster than it is scanned loses its shim as well."""
 
 _EMPTY_SCANS = 2
 
@@ -96,6 +95,8 @@ class TreeEnd:
     killed: bool
     """Some needed KILL."""
     seconds: float
+    refused: tuple[Proc, ...] = ()
+    """Those of the survivors that this user may not signal."""
 
 
 class Tree:
@@ -164,19 +165,29 @@ class Tree:
         """`processes()` by a scan in a thread."""
         return self.processes(await self._scans.fresh())
 
-    async def end(self, grace: float = DEFAULT_GRACE) -> TreeEnd:
+    async def end(
+        self, grace: float = DEFAULT_GRACE, *, patience: float = DEFAULT_PATIENCE
+    ) -> TreeEnd:
         """End every process of the tree and verify that none is left.
 
         TERM to the session's group and to every member outside it; `grace` seconds; KILL to all but
         the shim, so that it can write the exit line; the shim only if it does not leave by itself.
-        Done after two scans that find nothing. Cancelling it leaves the tree half ended.
+        Done after two scans that find nothing, or `patience` seconds after the first KILL: what is
+        there then survives (a process that hangs in the kernel). At once after the first KILL when
+        all that is left belongs to other users. Cancelling it leaves the tree half ended. Raises
+        OSError when the system is too short of files or memory to look.
         """
         started = asyncio.get_running_loop().time()
         await self._wait_for_pid_line()
         ending = _Ending(self, shim=self.pid if self._status is not None else None)
-        survivors = await ending.run(grace)
-        seconds = asyncio.get_running_loop().time() - started
-        return TreeEnd(tuple(survivors), tuple(ending.signalled.values()), ending.killed, seconds)
+        survivors = await ending.run(grace, patience)
+        return TreeEnd(
+            tuple(survivors),
+            tuple(proc for proc in ending.signalled.values() if not ending.was_refused(proc)),
+            ending.killed,
+            asyncio.get_running_loop().time() - started,
+            tuple(proc for proc in survivors if ending.was_refused(proc)),
+        )
 
     async def _wait_for_pid_line(self) -> None:
         """Until the shim has set its trap: a signal before that would cost the exit line."""
@@ -205,16 +216,22 @@ class _Ending:
         self._kill_rounds = 0
         self._shim_alone_since: float | None = None
         self._just_forked: set[Proc] = set()
+        self._sent_kill: set[tuple[int, int]] = set()
+        self._refused: set[tuple[int, int]] = set()
         self.signalled: dict[tuple[int, int], Proc] = {}
         self.killed = False
 
-    async def run(self, grace: float) -> list[Proc]:
+    async def run(self, grace: float, patience: float) -> list[Proc]:
         """End the tree; returns the survivors."""
         members = await self._tree.probe()
         members = await self._repeat(self._terminate, members, grace, _TERM_RESCAN)
         if members:
-            members = await self._repeat(self._kill, members, _KILL_PATIENCE, _KILL_RESCAN)
+            members = await self._repeat(self._kill, members, patience, _KILL_RESCAN)
         return members
+
+    def was_refused(self, proc: Proc) -> bool:
+        """Whether the system did not let us signal it."""
+        return _key(proc) in self._refused
 
     async def _repeat(
         self, act: Callable[[list[Proc]], None], members: list[Proc], seconds: float, rescan: float
@@ -227,7 +244,7 @@ class _Ending:
             if members:
                 empty_scans = 0
                 act(members)
-                if self._loop.time() >= deadline:
+                if self._loop.time() >= deadline or self._is_hopeless(members):
                     return members
             else:
                 empty_scans += 1
@@ -275,6 +292,11 @@ class _Ending:
         """Whether a program was told to end. The shim is told, too, but only waits for its child."""
         return proc is not None and proc.pid != self._shim and _key(proc) in self.signalled
 
+    def _is_hopeless(self, members: list[Proc]) -> bool:
+        """KILL was sent, and all that is left (but the shim, which waits for it) was refused."""
+        others = [proc for proc in members if proc.pid != self._shim]
+        return self.killed and bool(others) and all(self.was_refused(proc) for proc in others)
+
     def _kill(self, members: list[Proc]) -> None:
         """KILL to all but the shim; to the shim when it stays alone for too long."""
         others = [proc for proc in members if proc.pid != self._shim]
@@ -282,7 +304,9 @@ class _Ending:
         if others:
             self.killed = True
             self._shim_alone_since = None
-            self._kill_rounds += 1
+            new = {_key(proc) for proc in others} - self._sent_kill
+            self._sent_kill |= new
+            self._kill_rounds += bool(new)
             outrun = self._kill_rounds > _ROUNDS_BEFORE_GROUP
             self._send_all(members if outrun else others, signal.SIGKILL)
         elif self._shim_alone_since is None:
@@ -316,8 +340,11 @@ class _Ending:
             return False
         return True
 
-    @staticmethod
-    def _send(proc: Proc, number: signal.Signals) -> None:
-        # Another user's process cannot be signalled: it is reported as a survivor.
-        with contextlib.suppress(PermissionError):
+    def _send(self, proc: Proc, number: signal.Signals) -> None:
+        try:
             send_signal(proc, number)
+        except PermissionError:
+            # Another user's process: it is reported as a survivor.
+            self._refused.add(_key(proc))
+        else:
+            self._refused.discard(_key(proc))

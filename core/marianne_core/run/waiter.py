@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +23,11 @@ from marianne_core.run.processes import has_pidfd
 Ended = asyncio.Future[int | None]
 """How a process ended: its exit status, minus a signal's number, or None if it was not our child."""
 
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
+"""The system is short of descriptors or memory for now (ENOSPC: of places to watch)."""
+
+_AGAIN_AFTER = 0.2
+"""Seconds until a file is opened again that could not be for want of descriptors."""
 
 _awaited: dict[Ended, int] = {}
 """Children of this process that some Waiter will reap, by the future of their end. One for all
@@ -46,23 +53,19 @@ class Waiter:
     def exited(self, pid: int | None, status: Path | str, *, child: bool = True) -> Ended:
         """A future of a shim's end. `child=False` for an adopted shim; its result is None.
 
-        With `pid=None` (the holder is unknown) it is the lock that is waited for. Raises OSError
-        when there is no descriptor left for a shim that is not our child.
+        With `pid=None` (the holder is unknown) it is the lock that is waited for. A shortage of
+        descriptors ends no waiting. Raises OSError when the status file cannot be read.
         """
         if pid is None or not has_pidfd():
             return self._wait_for_lock(pid if child else None, status)
         if child:
             return self.child_exited(pid)
         try:
-            fd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return self._gone()
-        if not look_at_status(status).held:
-            # It ended before we held it, and its pid may be somebody else's by now. The other way
-            # round there is no doubt: lock held now, so what was opened before was the shim.
-            os.close(fd)
-            return self._gone()
-        return self._wait_for_pidfd(fd)
+            return self._wait_for_adopted(pid, status)
+        except OSError as error:
+            if error.errno not in _SHORTAGES:
+                raise
+            return self._wait_for_lock(None, status)
 
     def child_exited(self, pid: int) -> Ended:
         """A future of the end of a child that has no status file."""
@@ -93,12 +96,33 @@ class Waiter:
         future.set_result(None)
         return future
 
+    def _wait_for_adopted(self, pid: int, status: Path | str) -> Ended:
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return self._gone()
+        try:
+            held = look_at_status(status).held
+        except OSError:
+            os.close(fd)
+            raise
+        if not held:
+            # It ended before we held it, and its pid may be somebody else's by now. The other way
+            # round there is no doubt: lock held now, so what was opened before was the shim.
+            os.close(fd)
+            return self._gone()
+        return self._wait_for_pidfd(fd)
+
     def _wait_for_pidfd(self, fd: int, child: int | None = None) -> Ended:
         future: Ended = self._loop.create_future()
+        try:
+            self._loop.add_reader(fd, self._pidfd_ready, fd, future)
+        except OSError:
+            os.close(fd)
+            raise
         self._pidfds[fd] = future
         if child is not None:
             _awaited[future] = child
-        self._loop.add_reader(fd, self._pidfd_ready, fd, future)
         return future
 
     def _pidfd_ready(self, fd: int, future: Ended) -> None:
@@ -115,20 +139,36 @@ class Waiter:
     def _wait_for_lock(self, child: int | None, status: Path | str) -> Ended:
         try:
             fd = open_status_to_wait(status)
-        except FileNotFoundError:
-            if child is None:
+        except OSError as error:
+            if child is not None:
+                return self._wait_in_thread(lambda: _reap(child), child)
+            if isinstance(error, FileNotFoundError):
                 return self._gone()
-            return self._wait_in_thread(lambda: _reap(child), child)
+            if error.errno not in _SHORTAGES:
+                raise
+            return self._wait_in_thread(lambda: self._wait_patiently(status), None)
 
         def wait() -> int | None:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_SH)
-            finally:
-                os.close(fd)
+            _wait_until_free(fd)
             # The lock is freed a moment before the process is dead.
             return None if child is None else _reap(child)
 
         return self._wait_in_thread(wait, child)
+
+    def _wait_patiently(self, status: Path | str) -> None:
+        """Wait for a lock whose file cannot be opened before other files are closed. In a thread."""
+        while not self._closed:
+            try:
+                fd = open_status_to_wait(status)
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                if error.errno not in _SHORTAGES:
+                    raise
+                time.sleep(_AGAIN_AFTER)
+            else:
+                _wait_until_free(fd)
+                return
 
     def _wait_in_thread(self, wait: Callable[[], int | None], child: int | None) -> Ended:
         future: Ended = self._loop.create_future()
@@ -156,6 +196,14 @@ class Waiter:
             future.set_exception(result)
         else:
             future.set_result(result)
+
+
+def _wait_until_free(fd: int) -> None:
+    """Wait for the lock of a status file; closes the descriptor."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
 
 
 def _reap(pid: int) -> int | None:

@@ -50,6 +50,22 @@ def check_workspace(workspace: Path) -> None:
         )
 
 
+def check_fresh(workspace: Path, lifecycle: WorkspaceLifecycleConfig, *, score: Path) -> None:
+    """Refuse to empty a folder that is plainly not only a workspace.
+
+    Raises InputError for one that holds the score itself, a git checkout, or the home folder, unless
+    its content is archived.
+    """
+    if not os.access(workspace, os.R_OK) and workspace.is_dir():
+        raise InputError(
+            "the workspace cannot be read, and --fresh would empty it",
+            where=str(workspace),
+            hint="make it readable, or choose another with -w",
+        )
+    if not lifecycle.archive_on_fresh and workspace.is_dir() and any(workspace.iterdir()):
+        _refuse_precious(workspace, score)
+
+
 def make_fresh(
     workspace: Path, lifecycle: WorkspaceLifecycleConfig, *, score: Path, now: float
 ) -> str:
@@ -57,13 +73,11 @@ def make_fresh(
 
     With `archive_on_fresh` the content moves to a folder of the archive, named by iteration or by
     `now` (wall clock, seconds); without, it is removed. What `preserve_patterns` names stays.
-    Raises InputError for a folder that is plainly not only a workspace: one that holds the score
-    itself, a git checkout, or the home folder.
+    Raises InputError as `check_fresh`, OSError when it cannot be done.
     """
+    check_fresh(workspace, lifecycle, score=score)
     if not workspace.is_dir() or not any(workspace.iterdir()):
         return "the workspace was empty already"
-    if not lifecycle.archive_on_fresh:
-        _refuse_precious(workspace, score)
     keep = [*lifecycle.preserve_patterns, f"{lifecycle.archive_dir}/**"]
     moving = [entry for entry in sorted(workspace.iterdir()) if not _kept(entry.name, keep)]
     if not lifecycle.archive_on_fresh:

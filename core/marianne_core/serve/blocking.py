@@ -9,6 +9,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,8 @@ from marianne_core.model.errors import InputError
 from marianne_core.serve.wire import (
     EVENT_METHOD,
     MAX_MESSAGE,
+    PART_METHOD,
+    Parts,
     error_from_wire,
     no_conductor,
     not_the_protocol,
@@ -30,11 +33,12 @@ def call(
 ) -> Any:
     """Ask the conductor at `path` and return the result of the method.
 
-    `timeout` is in seconds, for the whole call. Raises NoConductorError when nobody answers in
+    `timeout` is in seconds, for the whole call; in a long answer that was asked for in `parts`, for
+    each of them. Raises NoConductorError when nobody answers in
     that time, and what the conductor refuses with: JobSubmissionError, InputError, StateError or
     another MztError, each with the conductor's words and exit status.
     """
-    with _Line(path, timeout) as line:
+    with closing(_Line(path, timeout)) as line:
         line.send(method, params)
         return line.reply()
 
@@ -86,6 +90,7 @@ class _Line:
 
     def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
+        self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._buffer = bytearray()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -113,14 +118,18 @@ class _Line:
 
     def reply(self) -> Any:
         """The result of the request. Raises what the conductor refused with."""
-        message = self._message(waiting=False)
-        if message is None:
-            raise no_conductor(self._path, "it hung up")
+        parts = Parts()
+        while (message := self._reply_message()).get("method") == PART_METHOD:
+            try:
+                parts.add(message["params"])
+            except (KeyError, TypeError, AttributeError, ValueError):
+                raise not_the_protocol(self._path) from None
+            self._deadline = time.monotonic() + self._timeout
         if "error" in message:
             raise error_from_wire(message["error"])
         if "result" not in message:
             raise not_the_protocol(self._path)
-        return message["result"]
+        return parts.complete(message["result"])
 
     def event(self) -> dict[str, Any] | None:
         """The next event, waiting for it; None when the conductor has hung up."""
@@ -136,16 +145,11 @@ class _Line:
         """Hang up."""
         self._socket.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+    def _reply_message(self) -> dict[str, Any]:
+        message = self._message(waiting=False)
+        if message is None:
+            raise no_conductor(self._path, "it hung up")
+        return message
 
     def _message(self, *, waiting: bool) -> dict[str, Any] | None:
         line = self._read_line(waiting=waiting)

@@ -8,7 +8,13 @@ from typing import Any
 
 from marianne_core.model.errors import NoConductorError
 from marianne_core.serve.message_socket import MessageSocket
-from marianne_core.serve.wire import error_from_wire, no_conductor
+from marianne_core.serve.wire import (
+    PART_METHOD,
+    Parts,
+    error_from_wire,
+    no_conductor,
+    not_the_protocol,
+)
 
 PATIENCE_SECONDS = 15.0
 """A command may take long (a cancel waits for process trees). After this time without an answer
@@ -23,6 +29,7 @@ class Calls:
         self._patience = patience
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._parts: dict[int, Parts] = {}
         self._broken: Exception | None = None
         self._reading = asyncio.create_task(self._read(), name="mzt-client")
 
@@ -54,7 +61,7 @@ class Calls:
         number = next(self._numbers)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
-        answer.add_done_callback(lambda _: self._waiting.pop(number, None))
+        answer.add_done_callback(lambda _: self._done(number))
         try:
             async with asyncio.timeout(self._patience):
                 await self._messages.send(number, method, params)
@@ -79,18 +86,37 @@ class Calls:
             self._break(error)
         self._break(no_conductor(self._messages.path, "it hung up"))
 
+    def _done(self, number: int) -> None:
+        self._waiting.pop(number, None)
+        self._parts.pop(number, None)
+
+    def _take_part(self, params: object) -> None:
+        number = params.get("id") if isinstance(params, dict) else None
+        if not isinstance(params, dict) or not isinstance(number, int):
+            raise not_the_protocol(self._messages.path)
+        if number not in self._waiting:
+            return  # whoever asked was cancelled meanwhile
+        try:
+            self._parts.setdefault(number, Parts()).add(params)
+        except ValueError:
+            raise not_the_protocol(self._messages.path) from None
+
     def _deliver(self, message: dict[str, Any]) -> None:
+        if message.get("method") == PART_METHOD:
+            self._take_part(message.get("params"))
+            return
         number = message.get("id")
         if number is None and "error" in message:
             # An answer to no request: the whole connection is refused.
             self._break(error_from_wire(message["error"]))
         answer = self._waiting.get(number) if isinstance(number, int) else None
-        if answer is None or answer.done():
+        if not isinstance(number, int) or answer is None or answer.done():
             return
         if "error" in message:
             answer.set_exception(error_from_wire(message["error"]))
         else:
-            answer.set_result(message.get("result"))
+            parts = self._parts.get(number, Parts())
+            answer.set_result(parts.complete(message.get("result")))
 
     def _break(self, error: Exception) -> None:
         """The first reason counts; everyone who waits gets it."""

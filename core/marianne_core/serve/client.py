@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from marianne_core.model.events import Event
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
+from marianne_core.model.states import JobStatus
+from marianne_core.watch.bus import EventStream
 
 
 class Client(Protocol):
@@ -46,15 +47,30 @@ class Client(Protocol):
         """Run failed, blocked and cancelled sheets again, or sheet N and all downstream of it."""
         ...
 
-    async def health(self) -> dict[str, Any]:
-        """Liveness: `status`, `pid`, `uptime_seconds`, `shutting_down`, `version`."""
+    async def clear(
+        self,
+        *,
+        jobs: Sequence[str] | None = None,
+        statuses: Sequence[JobStatus] | None = None,
+        older_than: float | None = None,
+    ) -> int:
+        """Forget runs that are over, rows and files; returns how many. No other is ever cleared.
+
+        A run must meet every condition given: `jobs` names it (a job alone stands for all its
+        runs), it ended in one of `statuses`, and `older_than` seconds ago or more. Raises
+        InputError when none is given.
+        """
         ...
 
-    async def events(self, job: str | None = None) -> AsyncIterator[Event]:
+    async def health(self) -> dict[str, Any]:
+        """Liveness: `status`, `pid`, `uptime_seconds`, `shutting_down`, `version`, `schema`."""
+        ...
+
+    async def events(self, job: str | None = None) -> EventStream:
         """Subscribe; when this returns, no later event of the job (or of all jobs) is missed.
 
         A reader that is too slow gets an event `stream.gap` with the number of events dropped.
-        The iterator ends when the conductor leaves; `aclose()` it to unsubscribe.
+        The stream ends when the conductor leaves; `aclose()` it to unsubscribe.
         """
         ...
 

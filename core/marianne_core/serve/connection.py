@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from marianne_core.model.errors import MztError
-from marianne_core.model.events import Event
 from marianne_core.serve.gate import Gate
 from marianne_core.serve.lines import LineReader, TooLong
-from marianne_core.serve.methods import METHODS, STREAM, StreamParams, parse_params
+from marianne_core.serve.long_answers import LongResult, answer_in_parts, whole_answer
+from marianne_core.serve.methods import METHODS, STREAM, LongParams, StreamParams, parse_params
 from marianne_core.serve.protocol import (
     Request,
     RpcError,
@@ -57,7 +57,7 @@ class Connection:
         self._turn = asyncio.Lock()
         self._room = asyncio.Semaphore(MAX_REQUESTS)
         self._calls: set[asyncio.Task[None]] = set()
-        self._streams: dict[asyncio.Task[None], AsyncIterator[Event]] = {}
+        self._streams: dict[asyncio.Task[None], EventStream] = {}
         self._reading: asyncio.Task[None] | None = None
         self._grace: float | None = None
         """Seconds for what is under way once `leave` was called; None before."""
@@ -138,19 +138,21 @@ class Connection:
         request = Request("")
         try:
             request = decode_request(line)
-            reply = await self._carry_out(request)
+            async with contextlib.aclosing(self._carry_out(request)) as replies:
+                async for reply in replies:
+                    if request.wants_reply:
+                        await self._send(reply)
         except RpcError as refusal:
             refusal.request_id = request.id if request.method else refusal.request_id
-            reply = encode_error(refusal)
-        if request.wants_reply and reply is not None:
-            await self._send(reply)
+            if request.wants_reply:
+                await self._send(encode_error(refusal))
 
-    async def _carry_out(self, request: Request) -> bytes | None:
-        """The answer to a request. Raises RpcError for everything that is to be refused."""
+    async def _carry_out(self, request: Request) -> AsyncGenerator[bytes]:
+        """The answer to a request, in one message or more. Raises RpcError for every refusal."""
         try:
             if request.method == STREAM:
                 await self._open_stream(request)
-                return None
+                return
             method = METHODS.get(request.method)
             if method is None:
                 raise RpcError(
@@ -161,7 +163,13 @@ class Connection:
             params = parse_params(method.params, request.params)
             with self._gate.passing() if method.changes else contextlib.nullcontext():
                 result = await method.call(self._service, params)
-            return encode_result(request.id, result)
+            if not isinstance(result, LongResult):
+                yield encode_result(request.id, result)
+            elif isinstance(params, LongParams) and params.parts:
+                async for line in answer_in_parts(request.id, result):
+                    yield line
+            else:
+                yield await whole_answer(request.id, result)
         except RpcError:
             raise
         except MztError as error:
@@ -185,15 +193,14 @@ class Connection:
         self._streams[task] = events
         task.add_done_callback(self._stream_ended)
 
-    async def _stream(self, request: Request, events: AsyncIterator[Event]) -> None:
+    async def _stream(self, request: Request, events: EventStream) -> None:
         try:
             if request.wants_reply:
                 await self._send(encode_result(request.id, {"subscribed": True}))
             async for event in events:
                 await self._send(encode_event(event))
         finally:
-            if isinstance(events, EventStream):
-                await events.aclose()
+            await events.aclose()
 
     def _stream_ended(self, task: asyncio.Task[None]) -> None:
         self._streams.pop(task, None)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from typing import Any
 
 from marianne_core.model.errors import NoConductorError
-from marianne_core.model.events import Event
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
+from marianne_core.model.states import JobStatus
 from marianne_core.serve.service import Service
 from marianne_core.watch.bus import EventStream
 
@@ -47,15 +47,24 @@ class LocalClient:
         """See `Client.retry`."""
         return await self._conductor.retry(job, sheet)
 
+    async def clear(
+        self,
+        *,
+        jobs: Sequence[str] | None = None,
+        statuses: Sequence[JobStatus] | None = None,
+        older_than: float | None = None,
+    ) -> int:
+        """See `Client.clear`."""
+        return await self._conductor.clear(jobs=jobs, statuses=statuses, older_than=older_than)
+
     async def health(self) -> dict[str, Any]:
         """See `Client.health`."""
         return await self._conductor.health()
 
-    async def events(self, job: str | None = None) -> AsyncIterator[Event]:
+    async def events(self, job: str | None = None) -> EventStream:
         """See `Client.events`."""
         events = await self._conductor.events(job)
-        if isinstance(events, EventStream):
-            self._streams.append(events)
+        self._streams.append(events)
         return events
 
     async def close(self) -> None:

@@ -5,7 +5,7 @@ A later method is one model and one row more. Parameters and results: field refe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from marianne_core.model.requests import Receipt, SubmitRequest
 from marianne_core.model.states import JobStatus
+from marianne_core.serve.long_answers import LongResult
 from marianne_core.serve.protocol import RpcError
 from marianne_core.serve.service import Service
 from marianne_core.serve.wire import PROTOCOL, Code
@@ -35,7 +36,14 @@ class JobParams(Params):
     """`job` or `job#3`."""
 
 
-class StatusParams(JobParams):
+class LongParams(Params):
+    """Base of the parameters of methods whose answer may be longer than one message."""
+
+    parts: bool = False
+    """The items of the answer are to come ahead of it, in notifications `answer.part`."""
+
+
+class StatusParams(LongParams, JobParams):
     """Parameters of `job.status`."""
 
     workspace: str | None = None
@@ -58,6 +66,23 @@ class RetryParams(JobParams):
 
     sheet: int | None = Field(default=None, ge=1)
     """Run this sheet and all downstream of it again; absent: whatever did not succeed."""
+
+
+class ClearParams(Params):
+    """Parameters of `job.clear`: a run must meet every condition that is given."""
+
+    statuses: list[str] | None = None
+    older_than_seconds: float | None = Field(default=None, ge=0)
+    job_ids: list[str] | None = None
+
+    def ended(self) -> list[JobStatus] | None:
+        """The statuses that are asked for. Raises RpcError for one there is not."""
+        if self.statuses is None:
+            return None
+        try:
+            return [JobStatus(status) for status in self.statuses]
+        except ValueError as error:
+            raise RpcError(Code.INVALID_PARAMS, f"`statuses`: {error}") from None
 
 
 class StreamParams(Params):
@@ -105,7 +130,10 @@ class Method:
 
     params: type[Params]
     call: Callable[[Service, Any], Awaitable[object]]
-    """Gets the service and an instance of `params`; what it returns is the result."""
+    """Gets the service and an instance of `params`; what it returns is the result.
+
+    One that returns a LongResult has LongParams.
+    """
     changes: bool = False
     """True when it may start or stop work; refused while the conductor is leaving."""
 
@@ -141,12 +169,19 @@ async def _submit(service: Service, params: SubmitParams) -> object:
 
 async def _status(service: Service, params: StatusParams) -> object:
     picture = await service.status(params.job_id)
-    sheets = {str(sheet["num"]): sheet for sheet in picture["sheets"]}
-    return {**picture, "sheets": sheets}
+    sheets = ((str(sheet["num"]), sheet) for sheet in _taken(picture.pop("sheets")))
+    return LongResult(sheets, "sheets", picture)
 
 
-async def _list(service: Service, params: Params) -> object:
-    return await service.list_jobs()
+async def _list(service: Service, params: LongParams) -> object:
+    return LongResult(("", job) for job in _taken(await service.list_jobs()))
+
+
+def _taken(items: list[Any]) -> Iterator[Any]:
+    """The items in order, each forgotten once it is used: to free 100,000 at once takes its time."""
+    items.reverse()
+    while items:
+        yield items.pop()
 
 
 async def _pause(service: Service, params: JobParams) -> object:
@@ -164,6 +199,13 @@ async def _cancel(service: Service, params: JobParams) -> object:
 async def _retry(service: Service, params: RetryParams) -> object:
     receipt = await service.retry(params.job_id, params.sheet)
     return {"status": "accepted", **_receipt(receipt)}
+
+
+async def _clear(service: Service, params: ClearParams) -> object:
+    deleted = await service.clear(
+        jobs=params.job_ids, statuses=params.ended(), older_than=params.older_than_seconds
+    )
+    return {"deleted": deleted}
 
 
 def _receipt(receipt: Receipt) -> dict[str, Any]:
@@ -203,11 +245,12 @@ def _memory_mb() -> float | None:
 METHODS: dict[str, Method] = {
     "job.submit": Method(SubmitParams, _submit, changes=True),
     "job.status": Method(StatusParams, _status),
-    "job.list": Method(Params, _list),
+    "job.list": Method(LongParams, _list),
     "job.pause": Method(JobParams, _pause, changes=True),
     "job.resume": Method(ResumeParams, _resume, changes=True),
     "job.cancel": Method(JobParams, _cancel, changes=True),
     "job.retry": Method(RetryParams, _retry, changes=True),
+    "job.clear": Method(ClearParams, _clear, changes=True),
     "daemon.health": Method(Params, _health),
     "daemon.status": Method(Params, _daemon_status),
 }

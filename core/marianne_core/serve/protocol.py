@@ -87,12 +87,17 @@ def decode_request(line: bytes) -> Request:
 
 def encode(message: dict[str, Any]) -> bytes:
     """A message as one line, its newline included; anything JSON does not know becomes text."""
+    return encode_value(message) + b"\n"
+
+
+def encode_value(value: object) -> bytes:
+    """A value as JSON; anything JSON does not know becomes text."""
     try:
-        return to_json(message, inf_nan_mode="null", serialize_unknown=True) + b"\n"
+        return to_json(value, inf_nan_mode="null", serialize_unknown=True)
     except PydanticSerializationError:
         # File names that are not UTF-8 come as lone surrogates, which JSON cannot carry.
-        text = json.dumps(message, ensure_ascii=False, default=str)
-        return to_json(from_json(text.encode("utf-8", "replace")), inf_nan_mode="null") + b"\n"
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        return to_json(from_json(text.encode("utf-8", "replace")), inf_nan_mode="null")
 
 
 def encode_result(request_id: RequestId, result: object) -> bytes:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from marianne_core.model.events import Event
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
+from marianne_core.model.states import JobStatus
+from marianne_core.watch.bus import EventStream
 
 
 class Service(Protocol):
@@ -26,6 +27,14 @@ class Service(Protocol):
 
     async def retry(self, job: str, sheet: int | None = None) -> Receipt: ...
 
+    async def clear(
+        self,
+        *,
+        jobs: Sequence[str] | None = None,
+        statuses: Sequence[JobStatus] | None = None,
+        older_than: float | None = None,
+    ) -> int: ...
+
     async def health(self) -> dict[str, Any]: ...
 
-    async def events(self, job: str | None = None) -> AsyncIterator[Event]: ...
+    async def events(self, job: str | None = None) -> EventStream: ...

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from marianne_core.model.events import Event
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.states import JobStatus
 from marianne_core.serve.calls import PATIENCE_SECONDS, Calls
@@ -61,14 +60,14 @@ class SocketClient:
 
     async def status(self, job: str) -> dict[str, Any]:
         """See `Client.status`."""
-        picture = await self._calls.call("job.status", {"job_id": job})
+        picture = await self._calls.call("job.status", {"job_id": job, "parts": True})
         with self._understanding():
-            sheets = sorted(picture["sheets"].values(), key=lambda sheet: int(sheet["num"]))
-            return {**picture, "sheets": sheets}
+            # In the order of their numbers, as the conductor sends them.
+            return {**picture, "sheets": list(picture["sheets"].values())}
 
     async def list_jobs(self) -> list[dict[str, Any]]:
         """See `Client.list_jobs`."""
-        jobs = await self._calls.call("job.list", {})
+        jobs = await self._calls.call("job.list", {"parts": True})
         with self._understanding():
             return [dict(job) for job in jobs]
 
@@ -88,13 +87,30 @@ class SocketClient:
         """See `Client.retry`."""
         return await self._command("job.retry", {"job_id": job, "sheet": sheet})
 
+    async def clear(
+        self,
+        *,
+        jobs: Sequence[str] | None = None,
+        statuses: Sequence[JobStatus] | None = None,
+        older_than: float | None = None,
+    ) -> int:
+        """See `Client.clear`."""
+        params = {
+            "job_ids": None if jobs is None else list(jobs),
+            "statuses": None if statuses is None else [str(status) for status in statuses],
+            "older_than_seconds": older_than,
+        }
+        reply = await self._calls.call("job.clear", params)
+        with self._understanding():
+            return int(reply["deleted"])
+
     async def health(self) -> dict[str, Any]:
         """See `Client.health`."""
         health = await self._calls.call("daemon.health", {})
         with self._understanding():
             return dict(health)
 
-    async def events(self, job: str | None = None) -> AsyncIterator[Event]:
+    async def events(self, job: str | None = None) -> SocketStream:
         """See `Client.events`."""
         self._calls.check()
         stream = await SocketStream.open(self._path, job)

@@ -27,6 +27,10 @@ EVENT_METHOD = "monitor.event"
 """Name of the notification that carries one event of a stream."""
 
 
+PART_METHOD = "answer.part"
+"""Name of the notification that carries some items of a long answer, ahead of the answer."""
+
+
 class Code(IntEnum):
     """Error numbers of the protocol."""
 
@@ -90,6 +94,31 @@ def error_from_wire(error: object) -> MztError:
     if isinstance(exit_code, int):
         raised.exit_code = exit_code
     return raised
+
+
+class Parts:
+    """Puts an answer together whose items came ahead of it, in notifications."""
+
+    def __init__(self) -> None:
+        self._member = ""
+        self._named: dict[str, Any] = {}
+        self._listed: list[Any] = []
+
+    def add(self, params: dict[str, Any]) -> None:
+        """Take the `params` of one part. Raises ValueError for what is not a part."""
+        items, self._member = params.get("items"), str(params.get("member") or "")
+        if self._member and isinstance(items, dict):
+            self._named.update(items)
+        elif not self._member and isinstance(items, list):
+            self._listed += items
+        else:
+            raise ValueError("not a part of an answer")
+
+    def complete(self, result: Any) -> Any:
+        """The whole result, from the answer that came last."""
+        if self._member and isinstance(result, dict):
+            return {**result, self._member: self._named}
+        return self._listed or result
 
 
 def no_conductor(path: object, why: str | OSError) -> NoConductorError:

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -167,13 +168,21 @@ def _conductor(home: Home) -> Check:
             "conductor",
             "warning",
             f"pid {holder.pid} holds the state directory but does not answer",
-            f"it may be starting or leaving; look at {home.log}",
+            f"it may be starting or leaving; look at {_log_file(home)}",
         )
     version = str(health.get("version", ""))
     found = f"running (pid {health.get('pid')}, version {version})"
     if version and version != __version__:
         return Check("conductor", "warning", found, f"this is mzt {__version__}: mzt restart")
     return Check("conductor", "ok", found)
+
+
+def _log_file(home: Home) -> Path:
+    """Where a conductor of this configuration writes its log."""
+    try:
+        return read_daemon_config().config.log_file or home.log
+    except MztError:
+        return home.log
 
 
 def _instruments() -> Iterator[Check]:

@@ -11,8 +11,9 @@ from marianne_core.model.runs import JobRef
 from marianne_core.remember.queries import open_reader
 from marianne_core.remember.rows import AttemptRow, RunRow
 from marianne_tui.cli.columns import Cell, table
+from marianne_tui.cli.listing import run_cells
 from marianne_tui.cli.output import print_json
-from marianne_tui.cli.params import JOB, json_option, sheet_option
+from marianne_tui.cli.params import COUNT, JOB, json_option, sheet_option
 from marianne_tui.cli.reading import find_home, run_dict
 from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.style import (
@@ -48,7 +49,7 @@ _STATE_OF_END = {
     "--limit",
     default=50,
     show_default=True,
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="At most the newest so many.",
 )
 @json_option
@@ -86,10 +87,7 @@ def _show_runs(runs: list[RunRow], as_json: bool) -> None:
     plain = ascii_only(sys.stdout)
     rows: list[list[Cell]] = [
         [
-            (glyph(run.status, ascii_only=plain), colour_of(run.status)),
-            one_line(f"{run.job_id}#{run.run}"),
-            (word(run.status), colour_of(run.status)),
-            f"{run.completed}/{run.sheets_total}",
+            *run_cells(run, plain),
             clock_time(run.submitted_at),
             duration(
                 None

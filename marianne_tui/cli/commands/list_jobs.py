@@ -6,7 +6,7 @@ import click
 
 from marianne_core.model.states import JobStatus
 from marianne_tui.cli.listing import DEFAULT_LIMIT, show_list
-from marianne_tui.cli.params import json_option
+from marianne_tui.cli.params import COUNT, json_option
 
 
 @click.command("list", help="Jobs that are not over, the newest first; with --all also the others.")
@@ -25,7 +25,7 @@ from marianne_tui.cli.params import json_option
     "--limit",
     default=DEFAULT_LIMIT,
     show_default=True,
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="At most so many.",
 )
 @json_option

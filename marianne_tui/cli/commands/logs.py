@@ -11,7 +11,7 @@ from marianne_core.remember.queries import open_reader
 from marianne_core.remember.rows import AttemptRow, RunRow
 from marianne_tui.cli.guard import complain
 from marianne_tui.cli.output import print_json
-from marianne_tui.cli.params import JOB, json_option, sheet_option
+from marianne_tui.cli.params import COUNT, JOB, json_option, sheet_option
 from marianne_tui.cli.reading import conductor_of, find_home
 from marianne_tui.cli.tailing import Part, Printer, follow_parts, tail
 
@@ -26,7 +26,7 @@ _LINES_OF_MANY = 20
 @sheet_option("Only this sheet.")
 @click.option(
     "--attempt",
-    type=click.IntRange(min=1),
+    type=COUNT,
     metavar="N",
     help="This attempt instead of the last one.",
 )

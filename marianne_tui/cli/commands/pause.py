@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import click
 
-from marianne_core.model.errors import NoConductorError
 from marianne_core.model.runs import JobRef
-from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import JOB, json_option
-from marianne_tui.cli.reading import find_home
-from marianne_tui.cli.sanitize import one_line
-from marianne_tui.cli.steering import ask, needs_conductor
+from marianne_tui.cli.steering import steer
 
 
 @click.command("pause", help="Start no new sheets of a job; the running ones end first.")
@@ -18,12 +14,4 @@ from marianne_tui.cli.steering import ask, needs_conductor
 @json_option
 def command(job: JobRef, as_json: bool) -> None:
     """Pause at the running conductor."""
-    home = find_home()
-    try:
-        answer = ask(home, "job.pause", job)
-    except NoConductorError:
-        raise needs_conductor(home, job, "pause") from None
-    if as_json:
-        print_json(answer)
-    else:
-        click.echo(one_line(answer.get("message") or f"{job} is pausing"))
+    steer("job.pause", job, as_json=as_json)

@@ -15,7 +15,7 @@ from marianne_core.plan.sheets import Plan
 from marianne_core.serve.client import Client
 from marianne_tui.cli.checking import Checked, check, check_request
 from marianne_tui.cli.output import print_json
-from marianne_tui.cli.params import SCORE, var_option
+from marianne_tui.cli.params import COUNT, SCORE, var_option
 from marianne_tui.cli.planview import head_line, level_lines, plan_dict, prompt_lines, sheet_lines
 from marianne_tui.cli.problems import count_words, has_errors, print_problems
 from marianne_tui.cli.reading import find_home
@@ -39,9 +39,7 @@ from marianne_tui.cli.views import make_view
 @click.option(
     "-n", "--dry-run", is_flag=True, help="Show the plan and the first prompt; run nothing."
 )
-@click.option(
-    "-s", "--start-sheet", type=click.IntRange(min=1), metavar="N", help="Skip the sheets before N."
-)
+@click.option("-s", "--start-sheet", type=COUNT, metavar="N", help="Skip the sheets before N.")
 @var_option
 @click.option(
     "--json", "as_json", is_flag=True, help="Events as NDJSON; the last line is the status."

@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -109,9 +110,10 @@ def build_invocation(
     return Invocation(tuple(argv), stdin, environment.variables, cwd)
 
 
-def _words(flag: str | None) -> list[str]:
+@lru_cache(maxsize=256)
+def _words(flag: str | None) -> tuple[str, ...]:
     """A subcommand or bare flag; `remote run` in a profile means two words."""
-    return shlex.split(flag) if flag else []
+    return tuple(shlex.split(flag)) if flag else ()
 
 
 def _with_value(flag: str | None, value: str | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +27,8 @@ JSON_LIMIT = 32 * 1024 * 1024
 _CHUNK = 1024 * 1024
 _INLINE = 64 * 1024
 """Output up to this size is read in the event loop: it takes less time than asking a thread."""
+_INLINE_FAILURE = 8 * 1024
+"""The same after a failure, when words for a person are looked for in it."""
 _PATTERN_SECONDS = 1.0
 
 
@@ -79,15 +82,24 @@ class ResultReader:
         self._extractor = Extractor(cli.output, cli.errors)
         self._patterns = _compiled(cli.errors)
 
-    async def read(self, exit_status: int, stdout: Path, stderr: Path) -> InstrumentResult:
+    async def read(
+        self, exit_status: int, stdout: Path | str, stderr: Path | str
+    ) -> InstrumentResult:
         """As `read_now`; large output is read in a thread."""
-        if exit_status in self._success and self._format == "text":
-            return InstrumentResult(True)
-        if not self._patterns and (self._format == "text" or _size(stdout) <= _INLINE):
+        if exit_status in self._success:
+            if self._format == "text":
+                return InstrumentResult(True)
+            inline = _size(stdout) <= _INLINE
+        else:
+            # The shortest text can keep a bad pattern busy.
+            inline = not self._patterns and _size(stdout) + _size(stderr) <= _INLINE_FAILURE
+        if inline:
             return self.read_now(exit_status, stdout, stderr)
         return await asyncio.to_thread(self.read_now, exit_status, stdout, stderr)
 
-    def read_now(self, exit_status: int, stdout: Path, stderr: Path) -> InstrumentResult:
+    def read_now(
+        self, exit_status: int, stdout: Path | str, stderr: Path | str
+    ) -> InstrumentResult:
         """The result of an attempt that ended with `exit_status`, from its output files.
 
         Output that is not in the profile's format is no failure: `text` is None then, and a warning
@@ -125,11 +137,11 @@ class ResultReader:
             warnings=tuple(warnings),
         )
 
-    def _extract(self, stdout: Path, warnings: list[str]) -> Extract:
+    def _extract(self, stdout: Path | str, warnings: list[str]) -> Extract:
         if self._format == "text":
             return Extract()
         try:
-            with stdout.open("rb", buffering=0) as file:
+            with open(stdout, "rb", buffering=0) as file:
                 if self._format == "jsonl":
                     lines = JsonLines()
                     events = self._extractor.events()
@@ -203,8 +215,8 @@ def _line_around(text: str, match: regex.Match[str]) -> str:
     return one_line(text[start : end if end >= 0 else len(text)][:2000])
 
 
-def _size(path: Path) -> int:
+def _size(path: Path | str) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size
     except FileNotFoundError:
         return 0

@@ -19,14 +19,14 @@ _ESCAPES = regex.compile(
 _LINE_ENDS = regex.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
-def tail_of(path: Path, limit: int = TAIL_BYTES) -> str:
+def tail_of(path: Path | str, limit: int = TAIL_BYTES) -> str:
     """The last `limit` bytes of a file as text; "" where there is no such file.
 
     A character that the cut goes through is dropped; other bytes that are not UTF-8 become U+FFFD.
     Raises OSError where the file is there but cannot be read.
     """
     try:
-        with path.open("rb", buffering=0) as file:
+        with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             if size > limit:
                 file.seek(size - limit)

@@ -11,6 +11,7 @@ from marianne_core.model.outcome import FailureCategory
 from marianne_core.run.command import CommandResult
 from marianne_core.run.instrument.tails import last_line, one_line
 from marianne_core.run.launcher import LaunchError
+from marianne_core.run.system_errors import Shortage, when_there_are_means
 from marianne_core.run.validate.verdict import Verdict
 
 _SHOWN = 80
@@ -43,7 +44,11 @@ async def command_succeeds(
     shown = one_line(command, _SHOWN)
     expected = f"`{shown}` ends with status 0"
     try:
-        ran = await run(command, cwd=cwd, env=env, token=token, timeout=seconds)
+        # What the system is short of is no fault of the work that is judged, and that was paid for.
+        ran = await when_there_are_means(
+            lambda: run(command, cwd=cwd, env=env, token=token, timeout=seconds),
+            lacking=tuple(Shortage),
+        )
     except LaunchError as error:
         return Verdict(
             False,

@@ -1,0 +1,161 @@
+"""The end of an attempt: from the shim's end to the outcome. What was paid for is not thrown away.
+
+What is left of its tree is ended first, then its result is read and what it made validated. A
+system that lacks the means for that is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from marianne_core.model.outcome import Ended, Outcome
+from marianne_core.plan.rules import rules_for
+from marianne_core.run.active import Playing
+from marianne_core.run.attempt_files import AttemptEnd, read_end
+from marianne_core.run.ending import Endings
+from marianne_core.run.ensemble import Ensemble
+from marianne_core.run.instrument.failures import outcome_of
+from marianne_core.run.parts import CutShort, cut_short, with_means
+from marianne_core.run.shim import NO_STATUS_FILE
+from marianne_core.run.strays import Strays
+from marianne_core.run.system_errors import Shortage, has_room, shortage_of, words_of
+from marianne_core.run.validate.summary import with_report
+from marianne_core.run.validate.validator import Validator
+
+_LONG = 500_000
+"""Characters from which an answer is written in a thread: a shorter one takes less than that."""
+
+
+class Teller(Protocol):
+    """What is told to the engine on the way."""
+
+    def note(self, attempt: Playing, event: str, **data: object) -> None:
+        """Something a person may want to know, for the event journal."""
+        ...
+
+    def disk_full(self, folder: Path, reason: str) -> None:
+        """The disk of this folder has no room."""
+        ...
+
+
+class Conclusion:
+    """Concludes attempts; one serves all runs of a conductor."""
+
+    def __init__(
+        self,
+        log: Teller,
+        *,
+        ensemble: Ensemble,
+        validator: Validator,
+        strays: Strays,
+        endings: Endings,
+        environ: Mapping[str, str],
+    ) -> None:
+        """`environ` is what commands of validations inherit."""
+        self._log = log
+        self._ensemble = ensemble
+        self._validator = validator
+        self._strays = strays
+        self._endings = endings
+        self._environ = environ
+
+    async def reach(self, attempt: Playing) -> Outcome:
+        """End what is left of the attempt, read its result, validate what it made.
+
+        Raises CutShort when the attempt was cancelled.
+        """
+        attempt.shim_alive = False
+        attempt.concluding = True
+        # One ending at a time: a second TERM makes many programs give up their orderly end.
+        await self._endings.over(attempt)
+        attempt.doing = ""
+        end = await with_means(attempt, "its result cannot be read", lambda: self._settled(attempt))
+        attempt.doing = ""
+        sheet = attempt.run.plan.sheets[attempt.num - 1]
+        if attempt.ended_as is Ended.CANCELLED:
+            raise CutShort
+        if attempt.ended_as is Ended.TIMEOUT:
+            return outcome_of(end, None, timed_out_after=sheet.timeout)
+        if end.exit_status is None:
+            return outcome_of(end, None)
+        if end.launch_failure and end.exit_status == NO_STATUS_FILE:
+            # The shim says so before it starts the instrument.
+            folder = attempt.run.run_dir
+            self._log.disk_full(folder, f"{end.launch_failure}: is the disk of {folder} full?")
+            return Outcome(Ended.NEVER_RAN, reason=f"not started: {end.launch_failure}")
+        reader = self._ensemble.reader(sheet.instrument)
+        status, out, err = end.exit_status, attempt.files.name("out"), attempt.files.name("err")
+        result = await with_means(
+            attempt, "its result cannot be read", lambda: reader.read(status, out, err)
+        )
+        attempt.outputs = (out,)
+        if result.text is not None:
+            await self._keep_answer(attempt, result.text)
+        for warning in result.warnings:
+            self._log.note(attempt, "sheet.warning", reason=warning)
+        outcome = outcome_of(end, result)
+        if outcome.ended is not Ended.OK:
+            if not has_room(attempt.run.run_dir):
+                # What comes next would fail of the same.
+                self._log.disk_full(attempt.run.run_dir, f"no room in {attempt.run.run_dir}")
+            return outcome
+        return await self._validated(attempt, outcome)
+
+    async def _settled(self, attempt: Playing) -> AttemptEnd:
+        """How the shim ended, once nothing of it is left."""
+        end = read_end(attempt.files, attempt.token, attempt.waited)
+        await self._strays.settle(attempt, group_known=end.exit_status is not None)
+        return end
+
+    async def _keep_answer(self, attempt: Playing, text: str) -> None:
+        """Store what the instrument answered, taken out of its events: other sheets are told this.
+
+        Where it cannot be stored they are told the whole output; the run counts all the same.
+        """
+        path = attempt.files.name("txt")
+        try:
+            await with_means(attempt, "its answer cannot be stored", lambda: _write(path, text))
+            attempt.outputs = (*attempt.outputs, path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(path)  # half an answer is none
+            reason = f"its answer could not be stored: {words_of(error)}"
+            self._log.note(attempt, "sheet.warning", reason=reason)
+            if shortage_of(error) is Shortage.ROOM:
+                self._log.disk_full(attempt.run.run_dir, reason)
+
+    async def _validated(self, attempt: Playing, outcome: Outcome) -> Outcome:
+        run = attempt.run
+        rules = rules_for(run.plan, attempt.num)
+        if not rules:
+            return outcome
+        attempt.helped = True
+        attempt.doing = "validating"
+        attempt.report = await cut_short(
+            attempt,
+            self._validator.validate(
+                rules,
+                workspace=run.plan.workspace,
+                baseline=attempt.baseline,
+                env=self._environ,
+                token=attempt.token,
+            ),
+        )
+        return with_report(outcome, attempt.report)
+
+
+async def _write(path: str, text: str) -> None:
+    if len(text) > _LONG:
+        await asyncio.to_thread(_write_at_once, path, text)
+    else:
+        _write_at_once(path, text)
+
+
+def _write_at_once(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8", errors="replace") as file:
+        file.write(text)

@@ -1,0 +1,72 @@
+"""A conductor in a process of its own, which tests kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.conductor.house import MARK, House
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parent.parent
+
+
+class Host:
+    """A conductor in a process of its own: `with Host(house, score) as host`. Killed at the end."""
+
+    def __init__(self, house: House, score: Path | None = None, *, grace: float = 0.3) -> None:
+        """`grace`: seconds between TERM and KILL."""
+        argv = [sys.executable, str(_HERE / "host_program.py"), str(house.home.root)]
+        if score is not None:
+            argv.append(str(score))
+        env = {**os.environ, "HOME": str(house.root), MARK: house.mark, "HOST_GRACE": str(grace)}
+        env["PYTHONPATH"] = os.pathsep.join([str(_ROOT / "core"), str(_ROOT)])
+        self._process = subprocess.Popen(
+            argv,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Self:
+        assert self._answer() == "ready"
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+    def kill(self) -> None:
+        """SIGKILL, as an out-of-memory killer does it."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def begin(self, line: str) -> None:
+        """Give a command, and do not wait for its answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def order(self, line: str) -> str:
+        """Give a command; returns its answer."""
+        self.begin(line)
+        return self._answer()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
