@@ -244,7 +244,8 @@ def _as_it_stands(
 
 def _record(sheet: SheetRow, current: AttemptRow | None, clock: Clock) -> SheetRecord | None:
     """Where a sheet stands whose open attempt `current` was started; None if it is untouched."""
-    if current is None and sheet.status is SheetStatus.PENDING and not sheet.attempts:
+    untouched = sheet.status is SheetStatus.PENDING and not sheet.attempts and not sheet.reason
+    if current is None and untouched:
         return None
     status, attempt, not_before = sheet.status, sheet.attempts, None
     if sheet.not_before is not None:

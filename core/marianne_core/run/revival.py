@@ -94,9 +94,9 @@ class Revival:
             reason=row.reason,
             graph=restored.graph,
         )
-        self._engine.add(run, message)
         for num in restored.corrected:
             self._engine.correct(run, num, restored.records[num])
+        self._engine.add(run, message)
         for attempt_row, finding in restored.started:
             attempt, part = take_up(run, attempt_row, finding, stage.musician)
             stage.take_up(attempt, part, finding)
