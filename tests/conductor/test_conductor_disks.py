@@ -210,7 +210,9 @@ def test_a_workspace_that_is_full_is_the_sheets_failure(house: House) -> None:
 @needs_mounts
 def test_a_full_state_directory_refuses_holds_and_goes_on(house: House) -> None:
     house.score(
-        "", sheets=4, script="touch started-{{ sheet_num }}; until [ -e go ]; do sleep 0.02; done"
+        "",
+        sheets=4,
+        script="echo x >> started-{{ sheet_num }}; until [ -e go ]; do sleep 0.02; done",
     )
     house.score("", script="true", name="second")
     told = _on_a_disk(house, "full")
@@ -223,6 +225,6 @@ def test_a_full_state_directory_refuses_holds_and_goes_on(house: House) -> None:
     assert waiting
     assert "cannot be written" in held["reason"], held
     assert told["after"]["status"] == "completed"
-    assert [sheet["attempts"] for sheet in told["after"]["sheets"]] == [1] * 4
+    assert [house.lines(f"started-{num}") for num in range(1, 5)] == [["x"]] * 4
     assert told["third"] == "accepted"
     assert {status for _, _, status in told["jobs"]} == {"completed"}
