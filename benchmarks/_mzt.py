@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +102,7 @@ def run(path: Path, score: str, **values: object) -> Ran:
     if process.returncode:
         raise SystemExit(f"{' '.join(argv)} left with {process.returncode}")
     home = path / "state"
-    with sqlite3.connect(home / "marianne.db") as store:
+    with closing(sqlite3.connect(home / "marianne.db")) as store:
         submitted, finished, sheets = store.execute(
             "SELECT submitted_at, finished_at, completed FROM runs ORDER BY run_id DESC LIMIT 1"
         ).fetchone()

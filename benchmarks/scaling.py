@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 
@@ -47,7 +48,7 @@ def measure(folder: str | None, rounds: int) -> None:
 
 def _store_size(path: Path) -> int:
     database = path / "state" / "marianne.db"
-    with sqlite3.connect(database) as store:
+    with closing(sqlite3.connect(database)) as store:
         store.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return database.stat().st_size
 

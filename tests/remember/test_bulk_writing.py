@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -23,8 +24,9 @@ ALIKE = (S.PENDING, S.SKIPPED, S.CANCELLED)
 
 
 @pytest.fixture
-def connection(home: Home) -> sqlite3.Connection:
-    return open_database(home.database)
+def connection(home: Home) -> Iterator[sqlite3.Connection]:
+    with closing(open_database(home.database)) as connection:
+        yield connection
 
 
 def made(connection: sqlite3.Connection, submission, sheets: int) -> int:
