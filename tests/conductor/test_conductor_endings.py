@@ -137,3 +137,28 @@ async def test_a_job_that_timed_out_is_failed_also_after_a_restart(house: House)
     await _taken_up(house)
     assert house.row().status == "failed"
     assert "E001" in house.row().reason
+
+
+@pytest.mark.parametrize("proof", ["", "validations: [{type: file_exists, path: began}]"])
+@pytest.mark.parametrize("code", [0, 3])
+async def test_after_a_reboot_only_what_is_proved_again_counts(
+    house: House, code: int, proof: str
+) -> None:
+    """An exit line may have reached the disk without what the sheet wrote before (design, 4.4)."""
+    score = house.score(
+        proof, script=f"echo x >> began; until [ -e go ]; do sleep 0.02; done; exit {code}"
+    )
+    async with Playing(house, score):
+        await house.appears("began")
+    house.put("go")
+    await until(lambda: not house.processes(), "the sheet ends")
+    with sqlite3.connect(house.home.database) as store:
+        store.execute("UPDATE attempts SET boot_id = 'another'")
+    store.close()
+    await _taken_up(house)
+    ends = [row.ended for row in house.attempts(1)]
+    if code == 0 and proof:
+        assert ends == ["ok"]
+    else:
+        assert ends == ["lost", "ok" if code == 0 else "failed"]
+        assert house.lines("began") == ["x", "x"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from marianne_core.model.errors import InputError
+from marianne_core.model.errors import InputError, JobSubmissionError
 from marianne_core.model.states import JobStatus
 from marianne_core.remember.home import Home
+from marianne_core.run import restore
 from tests.conductor.house import House, Playing, settled, submit, until
 
 _PROFILE = """
@@ -76,6 +79,58 @@ async def test_a_cancel_of_a_run_without_its_profile_is_carried_on(house: House)
     store.close()
     async with house.conductor():
         await until(lambda: house.row().status is JobStatus.CANCELLED, "it is cancelled")
+    assert house.processes() == {}
+
+
+async def test_no_other_run_of_its_job_begins_beside_it(house: House) -> None:
+    house.instrument(_PROFILE, name="odd", program="cd " + str(house.workspace) + "; " + _HELD)
+    score = house.score("", script="exit 1")
+    async with Playing(house, score) as song:
+        await song.end()
+        house.score("instrument: odd", script="words")
+        await submit(song.conductor, score)
+        await house.appears("ran")
+    (house.instruments / "odd.yaml").unlink()
+    async with house.conductor() as conductor:
+        with pytest.raises(JobSubmissionError, match="run 2 of job song is paused"):
+            await conductor.resume("song#1")
+        await conductor.end_sheets()
+        assert house.processes() == {}
+        assert house.row().status == "cancelled"
+
+
+async def test_its_cancel_goes_on_when_the_system_lacks_means(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _without_its_profile(house)
+    monkeypatch.setattr("marianne_core.run.system_errors._FIRST_PAUSE", 0.01)
+    async with house.conductor() as conductor:
+        look, failures = restore.look_again, [errno.EMFILE, errno.ENOMEM]
+
+        def short(*what: Any) -> Any:
+            if failures:
+                raise OSError(failures.pop(), "not now")
+            return look(*what)
+
+        monkeypatch.setattr(restore, "look_again", short)
+        assert (await conductor.cancel("song")).status == "cancelled"
+    assert house.processes() == {}
+
+
+async def test_a_run_whose_score_makes_other_sheets_now_is_set_aside(house: House) -> None:
+    score = house.score("", sheets=2, script=_HELD)
+    async with Playing(house, score):
+        await house.appears("ran")
+    with sqlite3.connect(house.home.database) as store:
+        store.execute(
+            "UPDATE submissions SET score = replace(score, 'total_items: 2', 'total_items: 1')"
+        )
+    store.close()
+    async with house.conductor() as conductor:
+        run = await house.run(conductor)
+        assert run.status == "paused"
+        assert "now makes 1 sheets" in run.reason
+        await conductor.cancel("song")
     assert house.processes() == {}
 
 

@@ -94,6 +94,38 @@ async def test_a_shortage_that_goes_on_is_waited_for_longer(
     assert slept == [0.001, 0.002, 0.004]
 
 
+async def test_a_trial_that_gets_no_thread_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("marianne_core.run.system_errors._FIRST_PAUSE", 0.001)
+    answers: list[object] = [RuntimeError("can't start new thread"), True]
+
+    async def to_thread(*_: object) -> object:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(room.asyncio, "to_thread", to_thread)
+    engine = Engine()
+    Shortages(engine.hold, engine.release).disk_full(tmp_path, "full")
+    async with asyncio.timeout(10):
+        await engine.released.wait()
+    assert answers == []
+
+
+async def test_starts_that_fail_together_are_one_shortage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "_LONGEST_PAUSE", 5.0)
+    engine = Engine()
+    shortages = Shortages(engine.hold, engine.release)
+    for _ in range(4):
+        shortages.of_means("no process could be started")
+    assert shortages._pause == 0.002
+    await shortages.close()
+
+
 def test_room_is_what_a_trial_write_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert room._has_room(tmp_path)
     assert list(tmp_path.iterdir()) == []

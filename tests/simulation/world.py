@@ -301,7 +301,8 @@ class World:
         else:
             attempt = book.alive[effect.num]
             assert attempt.number == effect.attempt
-            assert attempt.killed is None, "killed twice"
+            order = (attempt.killed.ended, effect.ended) if attempt.killed else None
+            assert order in (None, (Ended.TIMEOUT, Ended.CANCELLED)), "killed twice"
             attempt.killed = effect
             attempt.ends_at = min(attempt.ends_at, self.now + self.rng.uniform(0, 5))
 

@@ -158,7 +158,7 @@ class Baton:
         if num == RUN:
             return run.ends_at == when
         living = run.living.get(num)
-        return living is not None and not living.killed and living.deadline == when
+        return living is not None and living.killed is None and living.deadline == when
 
     def _look_at_timers(self, now: float) -> None:
         while (entry := self._timers.due(now)) is not None:

@@ -280,10 +280,11 @@ class Lives:
         self.settle(run, now)
 
     def kill(self, run: Run, num: int, ended: Ended, reason: str) -> None:
-        """Order the end of a living attempt, once."""
+        """Order the end of a living attempt, once; a cancel also follows a timeout, which spares an
+        instrument that is done and is validated."""
         living = run.living[num]
-        if not living.killed:
-            living.killed = True
+        if living.killed is None or (living.killed, ended) == (Ended.TIMEOUT, Ended.CANCELLED):
+            living.killed = ended
             self.out.append(Kill(run.run_id, num, run.record(num).attempt, ended, reason))
 
     def settle(self, run: Run, now: float) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from marianne_core.decide.blocks import blocks_of
 from marianne_core.decide.messages import RunAdded, SheetRecord
 from marianne_core.decide.records import Records
+from marianne_core.model.outcome import Ended
 from marianne_core.model.states import JobStatus, SheetStatus
 
 _TERMINAL = tuple(status for status in SheetStatus if status.terminal)
@@ -20,8 +21,8 @@ class Living:
 
     deadline: float | None = None
     """When it is ended; None until the engine says that it started."""
-    killed: bool = False
-    """Its end is ordered."""
+    killed: Ended | None = None
+    """What was ordered to be its end."""
 
 
 @dataclass(frozen=True, slots=True)

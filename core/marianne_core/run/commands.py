@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from marianne_core.decide.graph import SheetGraph
 from marianne_core.decide.messages import CancelRun, PauseRun, ResumeRun, RetryRun, RunAdded
 from marianne_core.model.errors import InputError, JobSubmissionError, StateError
+from marianne_core.model.events import Event
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus
@@ -48,8 +49,7 @@ class Commands:
         self._profiles = shared.profiles
         self._settings = shared.settings
         self._clock = shared.clock
-        self._of_score: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        """One for each score that is being submitted, by its path."""
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._opening = asyncio.Lock()
         """Held while a run that is over is opened again or cleared: one of them comes first."""
         self._late: JobStatus | None = None
@@ -69,8 +69,7 @@ class Commands:
             submission = await asyncio.to_thread(
                 read_request, request, self._profiles, self._settings
             )
-            path = str(submission.score.path)
-            async with self._of_score.setdefault(path, asyncio.Lock()):
+            async with self._of_score(str(submission.score.path)):
                 return await self._accept(submission)
         except (InputError, JobSubmissionError) as error:
             return SubmitReply("", "rejected", str(error), exit_code=InputError.exit_code)
@@ -145,36 +144,41 @@ class Commands:
 
     async def resume(self, job: str) -> Receipt:
         """Go on with a paused, failed or cancelled run; running sheets are not touched."""
-        async with self._opening:
-            row = await self._row(job)
-            if row.status is JobStatus.COMPLETED:
-                raise JobSubmissionError(
-                    f"job {row.job_id} is completed", hint="mzt run starts it again as a new run"
-                )
+        row = await self._row(job)
+        if row.status is JobStatus.COMPLETED:
+            raise JobSubmissionError(
+                f"job {row.job_id} is completed", hint="mzt run starts it again as a new run"
+            )
+        async with self._of_score(row.score_path), self._opening:
             run = await self._to_start(row)
-            if not run.status.terminal:
+            if run.status.terminal:
+                await self._write_wish(run, "job.resume_ordered")
+            else:
                 await self._write_down(run, paused_by=None)
-                run = await self._to_start(row)  # it may have ended meanwhile
+            run = await self._to_start(row)  # it may have ended meanwhile
             await self._engine.command(ResumeRun(run.run_id))
             self._engine.forget(run.run_id)
         return _receipt(run)
 
     async def retry(self, job: str, sheet: int | None = None) -> Receipt:
         """Run failed, blocked and cancelled sheets again, or a sheet and all downstream of it."""
-        async with self._opening:
-            row = await self._row(job)
-            if sheet is not None and not 1 <= sheet <= row.sheets_total:
-                raise InputError(
-                    f"job {row.job_id} has no sheet {sheet}", hint=f"it has 1 to {row.sheets_total}"
-                )
-            if sheet is None and not (row.failed or row.skipped or row.cancelled):
-                raise JobSubmissionError(
-                    f"no sheet of job {row.job_id} failed", hint="--sheet N runs a sheet again"
-                )
+        row = await self._row(job)
+        if sheet is not None and not 1 <= sheet <= row.sheets_total:
+            raise InputError(
+                f"job {row.job_id} has no sheet {sheet}", hint=f"it has 1 to {row.sheets_total}"
+            )
+        if sheet is None and (
+            row.status is JobStatus.COMPLETED or not (row.failed or row.skipped or row.cancelled)
+        ):
+            raise JobSubmissionError(
+                f"no sheet of job {row.job_id} failed", hint="--sheet N runs a sheet again"
+            )
+        async with self._of_score(row.score_path), self._opening:
             run, graph = await self._to_start(row), None
             if not run.status.terminal:
                 graph = await asyncio.to_thread(_graph_of, run.plan)
-                run = await self._to_start(row)  # it may have ended meanwhile
+            await self._write_wish(run, "job.retry_ordered", sheet=sheet)
+            run = await self._to_start(row)  # it may have ended meanwhile
             await self._engine.command(RetryRun(run.run_id, sheet, graph))
             self._engine.forget(run.run_id)
         return _receipt(run)
@@ -233,6 +237,7 @@ class Commands:
         runs = [run for run in self._engine.runs.values() if run.status.active]
         for run in runs:
             self._engine.apply(CancelRun(run.run_id, _ENDED))
+        await self._shelf.end_sheets(_ENDED)
         for run in runs:
             await run.over.wait()
 
@@ -244,20 +249,38 @@ class Commands:
                 f"the conductor is being stopped and {what}", hint="try again with the next one"
             )
 
+    def _of_score(self, path: str) -> asyncio.Lock:
+        """Held while a run of this score begins or is opened again: two must not work in one place."""
+        return self._locks.setdefault(path, asyncio.Lock())
+
     async def _to_start(self, row: RunRow) -> ActiveRun:
-        """The run, if sheets of it may start.
+        """The run, if sheets of it may start; give the order before anything else is awaited.
 
         Raises JobSubmissionError while the conductor is being stopped, and while another run of the
         job works in its workspace.
         """
-        self._refuse_when_draining("starts nothing")
-        for other in self._engine.runs.values():
-            if other.job_id == row.job_id and other.run_id != row.run_id and other.status.active:
-                raise JobSubmissionError(
-                    f"run {other.number} of job {row.job_id} is {other.status}, in the same workspace",
-                    hint=f"wait for it, or mzt cancel {row.job_id}#{other.number}",
-                )
-        return await self._revival.load(row.run_id)
+        run = await self._revival.load(row.run_id)
+        try:
+            self._refuse_when_draining("starts nothing")
+            self._refuse_beside_others(row)
+        except JobSubmissionError:
+            self._engine.forget(run.run_id)
+            raise
+        return run
+
+    def _refuse_beside_others(self, row: RunRow) -> None:
+        others = [
+            (run.number, run.status)
+            for run in self._engine.runs.values()
+            if run.job_id == row.job_id and run.run_id != row.run_id and run.status.active
+        ]
+        kept = self._shelf.runs_of(row.job_id)
+        others += [(other.run, JobStatus.PAUSED) for other in kept if other.run_id != row.run_id]
+        for number, status in others:
+            raise JobSubmissionError(
+                f"run {number} of job {row.job_id} is {status}, in the same workspace",
+                hint=f"wait for it, or mzt cancel {row.job_id}#{number}",
+            )
 
     async def _row(self, job: str) -> RunRow:
         ref = JobRef.parse(job)
@@ -281,6 +304,11 @@ class Commands:
             paused_by=paused_by,
         )
         await self._journal.commit([saved], sync=Sync.DISK)
+
+    async def _write_wish(self, run: ActiveRun, event: str, **data: object) -> None:
+        """Journal an order that changes no row by itself: a full disk refuses it, nothing done."""
+        happened = Event(event, run.job_id, run.number, 0, self._clock.wall(), data)
+        await self._journal.commit([changes.EventHappened(run.run_id, happened)], sync=Sync.DISK)
 
     def _unfinished_of(self, score_path: str) -> list[RunRow]:
         """Runs of the score's job that are not over, oldest first."""

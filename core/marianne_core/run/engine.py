@@ -250,8 +250,8 @@ class Engine:
         self._leaving = True
         if self._timer is not None:
             self._timer.cancel()
-        await self._shortages.close()
         await self.stage.leave()
+        await self._shortages.close()
 
     def _set_timer(self) -> None:
         wake = self._baton.next_wake()

@@ -127,7 +127,7 @@ def _restored(
         for each in stored
         for attempt in each.open_attempts
     )
-    return [_as_it_stands(each, findings, reader, shared) for each in stored]
+    return [_as_it_stands_or_aside(each, findings, reader, shared) for each in stored]
 
 
 @dataclass(slots=True)
@@ -159,22 +159,22 @@ def _stored(reader: Reader, row: RunRow, shared: Shared) -> _Stored:
             variables=stored.submission.variables,
             thinking_method=shared.settings.default_thinking_method,
         )
-        _check_instruments(stored, shared.profiles)
+        _check_sheets(stored, shared.profiles)
         shared.home.run_dir(row.run_id).mkdir(mode=0o700, parents=True, exist_ok=True)
         stored.tasks = tasks_of(stored.plan)
         stored.graph = SheetGraph(stored.tasks)
-    except MztError as error:
-        stored.error = str(error).splitlines()[0]
     except Exception as error:
-        # Whatever is wrong with one run, the others go on.
-        _log.exception("restore.run_unreadable", extra={"job_id": row.job_id, "run": row.run})
-        stored.error = f"what is stored of it cannot be read: {type(error).__name__}: {error}"
+        stored.error = _told(row, error)
     return stored
 
 
-def _check_instruments(stored: _Stored, profiles: Profiles) -> None:
-    """Raise MztError when a sheet that may still run has no instrument to play it any more."""
+def _check_sheets(stored: _Stored, profiles: Profiles) -> None:
+    """Raise MztError when the plan has other sheets than were stored, or one that may still run has
+    no instrument to play it any more."""
     assert stored.plan is not None
+    total = stored.plan.total_sheets
+    if [sheet.num for sheet in stored.sheets] != list(range(1, total + 1)):
+        raise MztError(f"its score now makes {total} sheets, and not those that are stored")
     done = {sheet.num for sheet in stored.sheets if sheet.status is SheetStatus.COMPLETED}
     for name in {sheet.instrument for sheet in stored.plan.sheets if sheet.num not in done}:
         found = profiles.resolve(name)
@@ -192,13 +192,37 @@ def _as_submitted(submission: Submission, row: RunRow) -> Score:
     return replace(score, config=score.config.model_copy(update={"prompt": prompt}))
 
 
-def _as_it_stands(
+def _as_it_stands_or_aside(
     stored: _Stored, findings: dict[str, Finding], reader: Reader, shared: Shared
 ) -> RestoredRun | SetAside:
     row = stored.row
-    if stored.plan is None or stored.tasks is None or stored.graph is None:
-        found = [(a, findings[a.token]) for a in stored.open_attempts]
-        return SetAside(row, stored.error, stored.sheets, found)
+    if not stored.error:
+        try:
+            return _as_it_stands(stored, findings, reader, shared)
+        except Exception as error:
+            stored.error = _told(row, error)
+    return SetAside(
+        row, stored.error, stored.sheets, [(a, findings[a.token]) for a in stored.open_attempts]
+    )
+
+
+def _told(row: RunRow, error: Exception) -> str:
+    """What is wrong with a run, in one line. Whatever it is, the others go on."""
+    if isinstance(error, MztError):
+        return str(error).splitlines()[0]
+    _log.error(
+        "restore.run_unreadable", extra={"job_id": row.job_id, "run": row.run}, exc_info=error
+    )
+    return f"what is stored of it cannot be read: {type(error).__name__}: {error}"
+
+
+def _as_it_stands(
+    stored: _Stored, findings: dict[str, Finding], reader: Reader, shared: Shared
+) -> RestoredRun:
+    row = stored.row
+    assert stored.plan is not None
+    assert stored.tasks is not None
+    assert stored.graph is not None
     run_dir = shared.home.run_dir(row.run_id)
     run = ActiveRun(row.run_id, row.job_id, row.run, stored.plan, run_dir, row.status, row.reason)
     start = stored.submission.options.get("start_sheet")

@@ -22,6 +22,7 @@ from marianne_core.run import restore
 from marianne_core.run.attempt_files import AttemptFiles
 from marianne_core.run.recovery import Adopt, Finding, HeldByStranger, MustEnd, never_ran
 from marianne_core.run.restore import SetAside, Shared
+from marianne_core.run.system_errors import when_there_are_means
 from marianne_core.run.tree import SharedScans, Tree
 from marianne_core.watch.bus import EventBus
 
@@ -43,6 +44,7 @@ class Shelf:
         self._clock: Clock = shared.clock
         self._scans = SharedScans()
         self._cancelling: dict[int, asyncio.Task[None]] = {}
+        self._kept: dict[int, RunRow] = {}
         self._watching: dict[int, asyncio.Task[None]] = {}
 
     def put(self, broken: SetAside) -> None:
@@ -60,17 +62,30 @@ class Shelf:
             paused_by="recovery",
             elapsed=row.elapsed,
         )
+        self._kept[row.run_id] = row
         self._journal.add([saved, *self._ended(broken)], sync=Sync.LAZY)
-        self._watching[row.run_id] = asyncio.create_task(
-            self._watch(row), name=f"watch {row.run_id}"
-        )
+        watching = asyncio.create_task(self._watch(row), name=f"watch {row.run_id}")
+        watching.add_done_callback(_told)
+        self._watching[row.run_id] = watching
         _log.warning(
             "recovery.run_set_aside",
             extra={"job_id": row.job_id, "run": row.run, "reason": reason},
         )
 
+    def runs_of(self, job_id: str) -> list[RunRow]:
+        """Runs of a job that are kept here."""
+        return [row for row in self._kept.values() if row.job_id == job_id]
+
+    async def end_sheets(self, reason: str) -> None:
+        """Cancel every run that is kept here and of which a sheet lives."""
+        alive = [run_id for run_id, task in self._watching.items() if not task.done()]
+        await asyncio.gather(
+            *(self.cancel(self._kept[run_id], reason) for run_id in alive), return_exceptions=True
+        )
+
     def give_back(self, run_id: int) -> None:
         """The run can be taken up after all: its sheets are somebody else's from here on."""
+        self._kept.pop(run_id, None)
         if (watching := self._watching.pop(run_id, None)) is not None:
             watching.cancel()
 
@@ -101,13 +116,19 @@ class Shelf:
         if task is None:
             task = asyncio.create_task(self._cancel(row, reason), name=f"cancel {row.run_id}")
             self._cancelling[row.run_id] = task
+            task.add_done_callback(_told)
             task.add_done_callback(lambda _: self._cancelling.pop(row.run_id, None))
         return task
+
+    async def _look_again(self, row: RunRow) -> SetAside:
+        return await when_there_are_means(
+            lambda: asyncio.to_thread(restore.look_again, self._shared, row)
+        )
 
     async def _watch(self, row: RunRow) -> None:
         """Write down which of the sheets that went on have ended, until none goes on."""
         while True:
-            found = await asyncio.to_thread(restore.look_again, self._shared, row)
+            found = await self._look_again(row)
             if ended := self._ended(found):
                 self._journal.add(ended, sync=Sync.LAZY)
             if not any(_lives(finding) for _, finding in found.open_attempts):
@@ -126,7 +147,7 @@ class Shelf:
     async def _cancel(self, row: RunRow, reason: str) -> None:
         """Look again and again, since nobody waits for these attempts, until all are gone."""
         while True:
-            found = await asyncio.to_thread(restore.look_again, self._shared, row)
+            found = await self._look_again(row)
             ends = await asyncio.gather(*(self._end(row, a, f) for a, f in found.open_attempts))
             if all(ends):
                 break
@@ -165,7 +186,8 @@ class Shelf:
         files = AttemptFiles(self._shared.home.run_dir(row.run_id), attempt.num, attempt.attempt)
         status = files.name("st") if isinstance(finding, Adopt) else None
         tree = Tree(attempt.token, pid, status=status, scans=self._scans)
-        ended = await tree.end(self._shared.settings.grace_seconds)
+        grace = self._shared.settings.grace_seconds
+        ended = await when_there_are_means(lambda: tree.end(grace))
         return not ended.survivors
 
     def _sheet(
@@ -187,3 +209,9 @@ class Shelf:
 
 def _lives(finding: Finding) -> bool:
     return isinstance(finding, Adopt | HeldByStranger)
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    """Nobody may be waiting for it: what went wrong stands in the log."""
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("shelf.given_up", extra={"what": task.get_name()}, exc_info=error)

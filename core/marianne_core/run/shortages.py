@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from marianne_core.model.waits import Wait, WaitReason
+from marianne_core.run.system_errors import when_there_are_means
 
 _TRIAL = bytes(65536)
 """What must find room before starts go on."""
@@ -40,15 +40,18 @@ class Shortages:
 
     def disk_full(self, folder: Path, reason: str) -> None:
         """Start nothing until something can be written into this folder again."""
-        self._begin(f"disk of {folder}", WaitReason.DISK, reason, self._until_room(folder))
+        self._begin(f"disk of {folder}", WaitReason.DISK, reason, lambda: self._until_room(folder))
 
     def of_means(self, reason: str) -> None:
         """Start nothing for a moment, longer each time while this goes on."""
+        if _MEANS in self._waiting:
+            return  # starts that were under way fail of the same
         now = asyncio.get_running_loop().time()
         if now - self._last > _FORGOTTEN_AFTER:
             self._pause = _FIRST_PAUSE
         self._last = now
-        self._begin(_MEANS, WaitReason.PRESSURE, reason, asyncio.sleep(self._pause))
+        pause = self._pause
+        self._begin(_MEANS, WaitReason.PRESSURE, reason, lambda: asyncio.sleep(pause))
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     async def close(self) -> None:
@@ -59,25 +62,27 @@ class Shortages:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(
-        self, name: str, why: WaitReason, reason: str, until: Coroutine[Any, Any, None]
+        self, name: str, why: WaitReason, reason: str, until: Callable[[], Awaitable[None]]
     ) -> None:
         if name in self._waiting:
-            until.close()
             return
         self._hold(name, Wait(why, blocker=reason))
         self._waiting[name] = asyncio.create_task(self._wait(name, until), name=f"mzt-{name}")
 
-    async def _wait(self, name: str, until: Coroutine[Any, Any, None]) -> None:
-        await until
-        del self._waiting[name]
-        self._release(name)
+    async def _wait(self, name: str, until: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await until()
+        finally:
+            # Whatever happened to the trial: starts are the better trial then.
+            del self._waiting[name]
+            self._release(name)
 
     @staticmethod
     async def _until_room(folder: Path) -> None:
         pause = _FIRST_PAUSE
         while True:
             await asyncio.sleep(pause)
-            if await asyncio.to_thread(_has_room, folder):
+            if await when_there_are_means(lambda: asyncio.to_thread(_has_room, folder)):
                 return
             pause = min(2 * pause, _LONGEST_PAUSE)
 

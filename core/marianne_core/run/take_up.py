@@ -88,8 +88,7 @@ async def _end_what_came_before(attempt: Playing, *, musician: Musician) -> Outc
 async def _after_a_reboot(attempt: Playing, *, musician: Musician) -> Outcome:
     """An exit line of another boot may stand for output that never reached the disk."""
     outcome = await musician.conclude(attempt)
-    if outcome.ended is Ended.OK and (
-        outcome.pass_rate < 100.0 or not rules_for(attempt.run.plan, attempt.num)
-    ):
-        return await _lost(attempt)
-    return outcome
+    proved = rules_for(attempt.run.plan, attempt.num) and outcome.pass_rate >= 100.0
+    if outcome.ended is Ended.OK and proved:
+        return outcome
+    return await _lost(attempt)
