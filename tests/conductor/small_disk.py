@@ -7,6 +7,7 @@ Usage: small_disk.py MANNER FOLDER. `FOLDER` holds `state`, `ws` and `song.yaml`
 `read-only`  the state directory is on a read-only mount
 `read-only-work`  the workspace is
 `read-only-parent`  the folder that should hold the workspace is
+`mzt-read-only`, `mzt-full`  the program `mzt` runs the score, and the state directory is such a disk
 
 Prints what happened as one JSON object.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,9 +88,28 @@ def _fill(path: Path) -> None:
                 size //= 2
 
 
+def run_mzt(folder: Path) -> dict[str, Any]:
+    """Run the score with the program itself; how it left, and what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "marianne_tui", "run", str(folder / "song.yaml")],
+        env={**os.environ, "MARIANNE_HOME": str(folder / "state")},
+        capture_output=True,
+        text=True,
+        timeout=40,
+    )
+    return {"exit_code": done.returncode, "out": done.stdout, "err": done.stderr}
+
+
 def main(manner: str, folder: Path) -> dict[str, Any]:
     state, work = folder / "state", folder / "ws"
     state.mkdir(exist_ok=True)
+    if manner == "mzt-read-only":
+        mount(state, "ro,mode=700")
+        return run_mzt(folder)
+    if manner == "mzt-full":
+        mount(state, "size=1m,mode=700")
+        _fill(state / "filler")
+        return run_mzt(folder)
     if manner == "full":
         work.mkdir()
         mount(state, "size=3m,mode=700")

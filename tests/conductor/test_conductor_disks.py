@@ -182,6 +182,21 @@ def test_a_state_directory_that_is_read_only(house: House) -> None:
 
 
 @needs_mounts
+@pytest.mark.parametrize(
+    ("manner", "word"), [("mzt-read-only", "read-only"), ("mzt-full", "no space left")]
+)
+def test_the_program_says_what_is_wrong_with_the_disk(house: House, manner: str, word: str) -> None:
+    house.score("", script="touch ran")
+    told = _on_a_disk(house, manner)
+    assert told["exit_code"] == 1, told
+    assert word in told["err"].lower()
+    assert str(house.home.root) in told["err"]
+    assert len(told["err"].splitlines()) <= 2, told["err"]
+    assert "Traceback" not in told["err"] + told["out"]
+    assert not house.wrote("ran")
+
+
+@needs_mounts
 def test_a_workspace_that_is_read_only(house: House) -> None:
     house.score("", script="true")
     told = _on_a_disk(house, "read-only-work")
