@@ -41,10 +41,15 @@ CHAIN = """\
 name: {name}
 workspace: ./workspace
 instrument: trivial
-sheet: {{size: 1, total_items: {sheets}}}
+sheet: {{size: 1, total_items: {sheets}, dependencies: {dependencies}}}
 prompt: {{template: "nothing"}}
 """
-"""Sheets one after another."""
+"""Sheets one after another, by their dependencies (`on_the_last`) or, with none, by their order."""
+
+
+def on_the_last(sheets: int) -> str:
+    """The `dependencies` of a chain: each sheet depends on the one before it."""
+    return "{" + ", ".join(f"{num}: [{num - 1}]" for num in range(2, sheets + 1)) + "}"
 
 
 @dataclass(frozen=True)

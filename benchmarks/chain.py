@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from _bare import seconds_per_run
-from _mzt import CHAIN, TRUE, add_dir_option, room, run
+from _mzt import CHAIN, TRUE, add_dir_option, on_the_last, room, run
 from _report import machine, ratio
 
 
@@ -21,14 +21,21 @@ def main() -> None:
 
 
 def measure(folder: str | None, sheets: int, rounds: int) -> None:
-    """Measure on the file system of one folder and print the ratio."""
-    ours, bare = [], []
+    """Measure on the file system of one folder and print the ratios."""
+    bare: list[float] = []
+    kinds = {
+        "hop, one sheet after another": "{}",
+        "hop, each sheet depending on the last": on_the_last(sheets),
+    }
+    ours: dict[str, list[float]] = {kind: [] for kind in kinds}
     for _ in range(rounds):
         bare.append(seconds_per_run([TRUE], sheets, 1))
-        with room(folder) as path:
-            ran = run(path, CHAIN, sheets=sheets)
-        ours.append(ran.seconds / ran.sheets)
-    ratio("hop in a chain", ours, bare, target="2")
+        for kind, dependencies in kinds.items():
+            with room(folder) as path:
+                ran = run(path, CHAIN, sheets=sheets, dependencies=dependencies)
+            ours[kind].append(ran.seconds / ran.sheets)
+    for kind, seconds in ours.items():
+        ratio(kind, seconds, bare, target="2")
 
 
 if __name__ == "__main__":

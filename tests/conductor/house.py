@@ -26,6 +26,7 @@ from marianne_core.model.states import JobStatus, SheetStatus
 from marianne_core.remember.home import Home
 from marianne_core.remember.queries import open_reader
 from marianne_core.remember.rows import AttemptRow, EventRow, RunRow, ValidationRow
+from marianne_core.run.shim import ORDER_DESCRIPTOR
 
 MARK = "MZT_TEST_HOUSE"
 
@@ -183,6 +184,13 @@ class House:
                 except OSError:
                     continue
         return found
+
+    def shims(self, *, waiting: bool = False) -> list[int]:
+        """Pids of living shims: of those that have their order, or of those that wait for it."""
+        shims = [pid for pid, line in self.processes().items() if " mzt-" in line]
+        return [
+            pid for pid in shims if os.path.lexists(f"/proc/{pid}/fd/{ORDER_DESCRIPTOR}") == waiting
+        ]
 
     def tidy(self) -> list[str]:
         """What is wrong with the house after a test, in words; ends processes that are left."""

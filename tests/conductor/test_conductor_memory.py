@@ -8,6 +8,7 @@ import pytest
 
 from marianne_core.model.events import Event
 from marianne_core.run.launcher import Launcher, LaunchSpec, Shim
+from marianne_core.run.warm import Warm
 from tests.conductor.house import House, Playing, settled, submit, watching
 
 _EVENTFUL = """
@@ -162,14 +163,21 @@ async def test_intents_are_written_before_anything_is_started(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At every launch the row of the attempt is in the store already."""
-    plain = Launcher.launch
+    plain, ordered = Launcher.launch, Warm.launch
     known: list[bool] = []
 
     def launch(self: Launcher, spec: LaunchSpec) -> Shim:
         known.append(spec.token in house.intents())
         return plain(self, spec)
 
+    def order(self: Warm, spec: LaunchSpec) -> Shim | None:
+        shim = ordered(self, spec)
+        if shim is not None:
+            known.append(spec.token in house.intents())
+        return shim
+
     monkeypatch.setattr(Launcher, "launch", launch)
+    monkeypatch.setattr(Warm, "launch", order)
     score = house.score(
         "sheet: {size: 1, total_items: 1, fan_out: {1: 6}}\n"
         "parallel: {enabled: true, max_concurrent: 3}",

@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from tests.effects.probe import See
 from tests.effects.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
+
+_TOKEN = f"effects-{uuid.uuid4().hex}"
+"""Of this process alone: what carries a token is ended with it, wherever it was started."""
 
 
 class _Stage(Launcher):
@@ -103,7 +107,7 @@ async def played(world: World, num: int = 1, *, after: Mapping[int, str] | None 
         for other, text in (after or {}).items():
             await _concluded(musician, run, other, 0, text)
             run.remember(other, SheetStatus.COMPLETED, 1)
-        outcome = await musician.play(Playing(run, num, 1, AttemptMode.NORMAL, "effects"))
+        outcome = await musician.play(Playing(run, num, 1, AttemptMode.NORMAL, _TOKEN))
     return Played(outcome, stage.spec)
 
 
@@ -151,7 +155,7 @@ def judgement(pick: Callable[[Judged], Any], **how: Any) -> See:
 async def _concluded(
     musician: Musician, run: ActiveRun, num: int, status: int, out: str
 ) -> tuple[Playing, Outcome]:
-    attempt = Playing(run, num, 1, AttemptMode.NORMAL, "effects")
+    attempt = Playing(run, num, 1, AttemptMode.NORMAL, _TOKEN)
     for suffix, text in (("out", out), ("err", ""), ("st", f"={status}\n")):
         _write(attempt.files.name(suffix), text)
     return attempt, await musician.conclude(attempt)

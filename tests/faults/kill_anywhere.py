@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections import Counter
@@ -32,7 +33,7 @@ sheet:
   size: 1
   total_items: 4
   fan_out: {{1: 6, 2: 6, 3: 6, 4: 6}}
-parallel: {{enabled: true, max_concurrent: 4, fail_fast: false}}
+parallel: {{enabled: true, max_concurrent: {at_once}, fail_fast: false}}
 retry: {{max_retries: 0}}
 prompt:
   variables:
@@ -56,13 +57,19 @@ class Tally:
     rounds: int = 0
 
 
-def play_round(seed: int, folder: Path, tally: Tally, most_kills: int) -> list[str]:
-    """Play one score to its end under kills; returns what is wrong with the result."""
+def play_round(
+    seed: int, folder: Path, tally: Tally, most_kills: int, at_once: int = 4
+) -> list[str]:
+    """Play one score to its end under kills; returns what is wrong with the result.
+
+    With one sheet at once they are short, so that many of the kills fall between two of them.
+    """
     chance = random.Random(seed)
     mark = uuid.uuid4().hex
-    naps = [round(chance.uniform(0.2, 0.6), 2) for _ in range(_SHEETS)]
+    shortest, longest = (0.2, 0.6) if at_once > 1 else (0.0, 0.06)
+    naps = [round(chance.uniform(shortest, longest), 2) for _ in range(_SHEETS)]
     score = folder / "ledger.yaml"
-    score.write_text(_SCORE.format(naps=naps))
+    score.write_text(_SCORE.format(naps=naps, at_once=at_once))
     env = {
         **os.environ,
         _MARK: mark,
@@ -78,7 +85,7 @@ def play_round(seed: int, folder: Path, tally: Tally, most_kills: int) -> list[s
             if tally.kills < most_kills:
                 if chance.random() < 0.8:
                     host.stdout.readline()  # at work
-                    time.sleep(chance.uniform(0.0, 0.6))
+                    time.sleep(chance.uniform(0.0, longest if at_once > 1 else 0.25))
                 else:
                     time.sleep(chance.uniform(0.0, 0.5))  # in start or recovery
                 if host.poll() is None:
@@ -89,7 +96,11 @@ def play_round(seed: int, folder: Path, tally: Tally, most_kills: int) -> list[s
                     tally.shims += alive
                     tally.with_living_shims += alive > 0
                     continue
-            last = host.communicate(timeout=60)[0].split("\n")[-2:][0]
+            watch = threading.Timer(60, host.kill)
+            watch.start()
+            # Not by communicate(), which does not see what came along with the line read above.
+            last = host.stdout.read().split("\n")[-2:][0]
+            watch.cancel()
             break
     return _faults(folder, mark, last)
 
@@ -126,11 +137,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--at-once", type=int, default=4)
     options = parser.parse_args()
     tally, seed = Tally(), options.seed
     while tally.kills < options.kills:
         with tempfile.TemporaryDirectory() as folder:
-            faults = play_round(seed, Path(folder), tally, options.kills)
+            faults = play_round(seed, Path(folder), tally, options.kills, options.at_once)
         if faults:
             print(f"seed {seed}: {'; '.join(faults)}")
             return 1

@@ -30,3 +30,15 @@ def test_no_sheet_is_lost_or_run_twice(seed: int, tmp_path: Path) -> None:
             break
     assert tally.kills >= 10
     assert tally.with_living_shims * 3 >= tally.kills
+
+
+def test_no_sheet_of_a_chain_is_lost_or_run_twice(tmp_path: Path) -> None:
+    """The shim of the next sheet often waits when the conductor is killed."""
+    tally = kill_anywhere.Tally()
+    for number in range(10):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert kill_anywhere.play_round(7000 + number, folder, tally, 15, at_once=1) == []
+        if tally.kills >= 15:
+            break
+    assert tally.kills >= 15

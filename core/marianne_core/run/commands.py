@@ -206,7 +206,7 @@ class Commands:
             return
         await self._write_down(run, status=JobStatus.CANCELLING, reason=reason)
         await self._engine.command(CancelRun(run.run_id, reason))
-        await run.over.wait()
+        await self._until_gone(run)
         await self._journal.flush()
 
     async def clear(self, wanted: ClearFilter) -> list[int]:
@@ -239,7 +239,7 @@ class Commands:
             self._engine.apply(CancelRun(run.run_id, _ENDED))
         await self._shelf.end_sheets(_ENDED)
         for run in runs:
-            await run.over.wait()
+            await self._until_gone(run)
 
     # --- parts ----------------------------------------------------------------------------------
 
@@ -281,6 +281,14 @@ class Commands:
                 f"run {number} of job {row.job_id} is {status}, in the same workspace",
                 hint=f"wait for it, or mzt cancel {row.job_id}#{number}",
             )
+
+    async def _until_gone(self, run: ActiveRun) -> None:
+        """Returns when the run is over and nothing of it runs any more."""
+        await run.over.wait()
+        await asyncio.sleep(
+            0
+        )  # in this turn the run is forgotten, and what was started ahead for it
+        await self._engine.stage.settle()
 
     async def _row(self, job: str) -> RunRow:
         ref = JobRef.parse(job)

@@ -54,6 +54,11 @@ class Intents:
         self._unused.discard(key)
         return self._tokens[key]
 
+    def waiting(self, launch: Launch) -> str | None:
+        """The token of an attempt that was not launched yet, if its intent is in the store."""
+        key = (launch.run_id, launch.num, launch.attempt)
+        return self._tokens[key] if key in self._unused and key not in self._commits else None
+
     async def committed(self, run_id: int, num: int, attempt: int) -> None:
         """Returns when the attempt's intent is in the store. Raises StateError when it cannot be."""
         key = (run_id, num, attempt)

@@ -7,6 +7,7 @@ lock is held exactly as long as the shim lives.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -30,10 +31,10 @@ from marianne_core.run.shim import (
 )
 
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-_OUTPUT = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+OUTPUT = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 """Appending, so that a program that opens /dev/stdout anew (and so empties it) leaves no hole."""
 
-_IN_MEMORY = 65536
+IN_MEMORY = 65536
 """Bytes of input up to which no file is made of it. The memory is held as long as the attempt lives."""
 
 _SETSID_FIRST = (
@@ -91,6 +92,8 @@ class Shim:
     """Of the shim, which leads the attempt's session and process group."""
     files: AttemptFiles
     token: str
+    gone: asyncio.Future[int | None] | None = None
+    """Its end, where somebody waits for it already (see `Waiter`)."""
 
 
 class Launcher:
@@ -129,8 +132,8 @@ class Launcher:
                     (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0)
                     if memory < 0
                     else (os.POSIX_SPAWN_DUP2, memory, 0),
-                    (os.POSIX_SPAWN_OPEN, 1, files.name("out"), _OUTPUT, 0o600),
-                    (os.POSIX_SPAWN_OPEN, 2, files.name("err"), _OUTPUT, 0o600),
+                    (os.POSIX_SPAWN_OPEN, 1, files.name("out"), OUTPUT, 0o600),
+                    (os.POSIX_SPAWN_OPEN, 2, files.name("err"), OUTPUT, 0o600),
                     (os.POSIX_SPAWN_DUP2, status, STATUS_DESCRIPTOR),
                 ],
             )
@@ -352,7 +355,7 @@ def _in_memory(content: bytes) -> int:
     Nobody but the instrument needs its input, so a short one is spared a file that has to be made,
     written and removed again. It is a file all the same: it can be read twice, and has a size.
     """
-    if len(content) > _IN_MEMORY or not hasattr(os, "memfd_create"):
+    if len(content) > IN_MEMORY or not hasattr(os, "memfd_create"):
         return -1
     try:
         fd = lift_descriptor(os.memfd_create("stdin"))

@@ -18,7 +18,8 @@ from marianne_core.plan.cross_sheet import CrossSheet, collect
 from marianne_core.plan.effort import prompt_may_take_long
 from marianne_core.plan.prompt import build_prompt
 from marianne_core.plan.rules import rules_for
-from marianne_core.run.active import Playing
+from marianne_core.run.active import ActiveRun, Playing
+from marianne_core.run.attempt_files import AttemptFiles
 from marianne_core.run.conclusion import Conclusion
 from marianne_core.run.ending import Endings
 from marianne_core.run.ensemble import Ensemble
@@ -32,6 +33,7 @@ from marianne_core.run.system_errors import Shortage, shortage_of, words_of
 from marianne_core.run.validate.baseline import take_baseline
 from marianne_core.run.validate.validator import Validator
 from marianne_core.run.waiter import Waiter
+from marianne_core.run.warm import Warm
 
 _SPAWNS_A_TURN = 4
 """A spawn holds the interpreter for up to a millisecond (SEAMS section 1): the loop must breathe."""
@@ -91,6 +93,8 @@ class Musician:
         self._ensemble = ensemble
         self._launcher = launcher
         self._waiter = waiter
+        self.warm = Warm(waiter)
+        """The shim of the attempt that is likely next, if one was started ahead."""
         self._validator = validator
         self._environ = environ
         self._endings = Endings(log.note, grace)
@@ -123,18 +127,30 @@ class Musician:
         if not attempt.intended:
             await self._log.intend(attempt)
         await self._spawn_turn()
+        await self.warm.make_way(prepared)
         if attempt.ended_as is not None:
             return as_ordered(attempt)
         try:
-            shim = self._launcher.launch(prepared)
+            shim = self.warm.launch(prepared) or self._launcher.launch(prepared)
         except LaunchError as error:
             return self._not_started(attempt, error)
         attempt.pid = shim.pid
         attempt.shim_alive = True
         attempt.started_at = self._clock.wall()
         self._log.started(attempt)
-        attempt.waited = await self._exited(attempt, child=True)
+        if shim.gone is not None:
+            attempt.waited = await shim.gone
+        else:
+            attempt.waited = await self._exited(attempt, child=True)
         return await self._conclude(attempt)
+
+    def warm_up(self, run: ActiveRun, num: int, number: int, token: str) -> None:
+        """Start the shim of an attempt that is likely next and whose intent is committed."""
+        try:
+            environment = self._ensemble.environment(run.plan.sheets[num - 1].instrument)
+        except MztError:
+            return  # the attempt itself will say so
+        self.warm.start(token, AttemptFiles(run.run_dir, num, number), environment.variables)
 
     async def adopt(self, attempt: Playing) -> Outcome:
         """Wait for an attempt that an earlier conductor started and that lives on.
@@ -162,6 +178,7 @@ class Musician:
 
     async def close(self) -> None:
         """Look after what the last attempts left behind, for at most a second or two."""
+        await self.warm.close()
         await self._strays.close()
 
     async def end(self, attempt: Playing, ended: Ended, reason: str) -> None:

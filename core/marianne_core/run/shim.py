@@ -14,11 +14,17 @@ Why each word stands where it stands:
 * 125 and 124 tell "no status file" and "no working directory"; they mean that only when no `=`
   line follows.
 * `"$@"` is an absolute path, or the shell would run its own `true`, `kill` or `test`.
+
+A shim that is started ahead (`run/warm.py`) differs in one thing: its order, which the ordinary one
+has as its arguments, comes through a pipe, and it writes no pid before it has it. An order that
+never comes (the pipe ends) lets it leave as if it had never been.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import signal
 from collections.abc import Sequence
 
@@ -31,16 +37,22 @@ TOKEN_VARIABLE = "MARIANNE_ATTEMPT"
 STATUS_DESCRIPTOR = 3
 """Where the shim finds its status file."""
 
+ORDER_DESCRIPTOR = 4
+"""Where a shim that is started ahead finds the pipe that its order comes through."""
+
 NO_STATUS_FILE = 125
 NO_DIRECTORY = 124
 
-SHIM_TEXT = (
-    "trap : HUP INT QUIT TERM;"
+_TRAP = "trap : HUP INT QUIT TERM;"
+_AWAIT_ORDER = f". /dev/fd/{ORDER_DESCRIPTOR};exec {ORDER_DESCRIPTOR}<&-;[ $# -gt 0 ]||exit 0;"
+_PLAY = (
     f"echo $$ >&{STATUS_DESCRIPTOR}||exit {NO_STATUS_FILE};"
     f'cd "$1"||exit {NO_DIRECTORY};shift;'
     f'"$@" {STATUS_DESCRIPTOR}>&-;s=$?;'
     f'echo "=$s">&{STATUS_DESCRIPTOR};exit $s'
 )
+SHIM_TEXT = _TRAP + _PLAY
+WAITING_TEXT = _TRAP + _AWAIT_ORDER + _PLAY
 
 DEFAULT_SIGNALS = frozenset(
     {
@@ -73,6 +85,20 @@ def shim_name(token: str) -> str:
 def shim_argv(token: str, cwd: str, argv: Sequence[str]) -> list[str]:
     """The shim's own command line for an instrument's: `cwd` and `argv[0]` are absolute paths."""
     return ["sh", "-c", SHIM_TEXT, shim_name(token), cwd, *argv]
+
+
+def waiting_argv(token: str) -> list[str]:
+    """The command line of a shim that waits for its order."""
+    return ["sh", "-c", WAITING_TEXT, shim_name(token)]
+
+
+def order_text(cwd: str, argv: Sequence[str], *, stdin: bool) -> bytes:
+    """What a waiting shim is told: the arguments that the ordinary one is started with.
+
+    Without `stdin` the instrument reads nothing. The end of the pipe must follow the text.
+    """
+    read_nothing = "" if stdin else "exec </dev/null\n"
+    return os.fsencode(f"set -- {shlex.join([cwd, *argv])}\n{read_nothing}")
 
 
 def check_token(token: str) -> str:

@@ -99,6 +99,8 @@ class Stage:
         self._early_kills: dict[tuple[int, int], Kill] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._leaving = False
+        self._ahead: tuple[Playing, Launch] | None = None
+        """The attempt whose shim waits already, and the one beside which it was started."""
         self.musician = musician(self)
         """Plays the attempts."""
 
@@ -156,6 +158,8 @@ class Stage:
 
     def forget(self, run_id: int) -> None:
         """The run is over: its intents that were never needed are closed."""
+        if self._ahead is not None and self._ahead[1].run_id == run_id:
+            self.musician.warm.drop()
         unused = Outcome(Ended.NEVER_RAN, reason="the run ended before it was needed")
         wall = self._clock.wall()
         self._add(
@@ -164,6 +168,10 @@ class Stage:
                 for _, num, attempt in self._intents.forget(run_id)
             ]
         )
+
+    async def settle(self) -> None:
+        """Returns when nothing is left of what was started ahead and is not needed."""
+        await self.musician.warm.settle()
 
     async def leave(self) -> None:
         """Stop waiting for attempts; they live on, and their rows are the next conductor's."""
@@ -203,6 +211,7 @@ class Stage:
         )
         message = messages.AttemptStarted(run.run_id, attempt.num, attempt.number, attempt.deadline)
         self._journal.add([row, *self._director.tell(message)], sync=Sync.WRITE)
+        asyncio.get_running_loop().call_soon(self._warm_up, attempt)
 
     async def ending(self, attempt: Playing) -> None:
         """The order to end the attempt is in the store when this returns, if it can be written.
@@ -308,6 +317,32 @@ class Stage:
         )
         run.ending = None
         self._add(rows)
+        self._cool_down(attempt)
+
+    def _warm_up(self, attempt: Playing) -> None:
+        """While this attempt runs alone, start the shim of the one that is likely next.
+
+        Where several run, they fill each other's pauses, and to start ahead gains nothing.
+        """
+        alone = len(self._playing) == 1 and attempt.shim_alive
+        if self._leaving or not alone or self.musician.warm.token is not None:
+            return
+        running = Launch(attempt.run.run_id, attempt.num, attempt.number, attempt.mode)
+        for launch in self._baton.likely(1) or self._baton.after(running, 1):
+            run, token = self._runs.get(launch.run_id), self._intents.waiting(launch)
+            if run is not None and token is not None:
+                self._ahead = attempt, launch
+                self.musician.warm_up(run, launch.num, launch.attempt, token)
+
+    def _cool_down(self, over: Playing) -> None:
+        """End the shim that waits, if it was not needed when the attempt beside it was over."""
+        token = self.musician.warm.token
+        if token is None or self._ahead is None:
+            return
+        beside, launch = self._ahead
+        taken = self._playing.get((launch.run_id, launch.num))
+        if over.token == token or (over is beside and (taken is None or taken.token != token)):
+            self.musician.warm.drop()
 
     def _ending_done(self, ending: asyncio.Task[None]) -> None:
         self._endings.discard(ending)
