@@ -19,6 +19,15 @@ PROGRAM = Path(__file__).with_name("host_program.py")
 SECONDS = 30
 
 
+_HEARING_ALL = (
+    "import os, signal, sys\n"
+    "for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):\n"
+    "    signal.signal(each, signal.SIG_DFL)\n"
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""Starts a program that hears every signal, also where the tests themselves run under nohup."""
+
+
 class Hosted:
     """One running host program."""
 
@@ -28,6 +37,8 @@ class Hosted:
         start = [sys.executable, str(PROGRAM), str(home), manner]
         if ignored is not None:
             start = ["/bin/sh", "-c", f"trap '' {ignored.name[3:]}; exec \"$@\"", "sh", *start]
+        else:
+            start = [sys.executable, "-c", _HEARING_ALL, *start]
         self.process = subprocess.Popen(
             start,
             stdin=subprocess.DEVNULL,
