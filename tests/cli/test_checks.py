@@ -81,12 +81,27 @@ def test_run_refuses_an_instrument_that_validate_only_warns_of(
     mzt_here: Mzt, tmp_path: Path
 ) -> None:
     (tmp_path / "agent.yaml").write_text(
-        HEAD.replace("cli", "gemini-cli") + SHEET + "prompt: {template: hi}\n"
+        HEAD.replace("cli", "ollama") + SHEET + "prompt: {template: hi}\n"
     )
     assert mzt_here("validate", "agent.yaml").returncode == 0
     done = mzt_here("run", "agent.yaml", "-n")
     assert done.returncode == 2
-    assert "gemini-cli" in done.stderr
+    assert "ollama" in done.stderr
+
+
+def test_an_agent_whose_program_is_missing_is_named_when_it_is_played(
+    mzt: Mzt, tmp_path: Path
+) -> None:
+    (tmp_path / "agent.yaml").write_text(
+        HEAD.replace("cli", "claude-code") + SHEET + "prompt: {template: hi}\n"
+    )
+    environ = {"PATH": "/nowhere"}
+    assert mzt("validate", "agent.yaml", **environ).returncode == 0
+    done = mzt("run", "agent.yaml", "-q", **environ)
+    assert done.returncode == 1
+    errors = mzt("errors", "agent", **environ).stdout
+    assert "E505" in errors
+    assert "claude" in errors
 
 
 def test_another_workspace_replaces_a_bad_one(mzt_here: Mzt, tmp_path: Path) -> None:
@@ -170,9 +185,13 @@ def test_doctor_finds_a_good_machine_and_a_bad_one(mzt_here: Mzt, tmp_path: Path
 def test_instruments_are_listed_and_checked(mzt_here: Mzt, tmp_path: Path) -> None:
     found = {i["name"]: i for i in json.loads(mzt_here("instruments", "list", "--json").stdout)}
     assert found["cli"]["state"] == "ready"
-    assert found["claude-code"]["state"] != "ready"
+    agents = ("claude-code", "codex-cli", "gemini-cli", "opencode", "aider", "cline-cli")
+    for name in (*agents, "goose", "crush"):
+        assert found[name]["state"] in {"ready", "missing"}
+        assert found[name]["profile"].endswith(f"{name}.yaml")
+    assert found["ollama"]["state"] == "no profile"
     assert mzt_here("instruments", "check", "cli").returncode == 0
-    assert mzt_here("instruments", "check", "claude-code").returncode == 1
+    assert mzt_here("instruments", "check", "claude-code", PATH="/nowhere").returncode == 1
     unknown = mzt_here("instruments", "check", "clu")
     assert unknown.returncode == 2
     assert "did you mean" in unknown.stderr

@@ -51,7 +51,7 @@ def test_a_clean_score_has_no_problem(tmp_path: Path) -> None:
         ("backend: {timeout_seconds: 59}", None, "", 0, ""),
         ("instruments: {x: {profile: nobody}}", "V211", "warning", 9, "nobody"),
         ("instrument_fallbacks: [cli, nobody]", "V211", "warning", 9, "unknown"),
-        ("instrument_fallbacks: [goose]", "V211", "info", 9, "passed over"),
+        ("instrument_fallbacks: [ollama]", "V211", "info", 9, "passed over"),
         ("movements: {2: {instrument: nobody}}", "V210", "error", 9, "'nobody'"),
         ("movements: {4: {name: x}}", "V212", "warning", 9, "no stage 4"),
         ("instrument_config: {tiemout_seconds: 9}", "V213", "warning", 9, "tiemout_seconds"),
@@ -114,13 +114,29 @@ def test_timeouts_of_agents_are_looked_at(tmp_path: Path) -> None:
 
 
 def test_known_instruments_that_cannot_be_played(tmp_path: Path) -> None:
-    agent = CLEAN.replace("instrument: cli", "instrument: claude-code")
-    problem = one(agent, tmp_path, "V210")
+    model = CLEAN.replace("instrument: cli", "instrument: ollama")
+    problem = one(model, tmp_path, "V210")
     assert (problem.severity, problem.line) == (Severity.WARNING, 2)
-    (refused,) = check(agent, tmp_path, to_run=True)
+    (refused,) = check(model, tmp_path, to_run=True)
     assert refused.severity is Severity.ERROR
-    implied = one(CLEAN.replace("instrument: cli\n", ""), tmp_path, "V210")
-    assert "names no instrument" in implied.message
+
+
+def test_a_default_instrument_that_cannot_be_played(tmp_path: Path) -> None:
+    (tmp_path / "claude.yaml").write_text(
+        "name: claude-code\ndisplay_name: C\nkind: cli\nexecution_status: unsupported\n"
+        "cli: {command: {executable: claude}}\n"
+    )
+    score = score_from_text(CLEAN.replace("instrument: cli\n", ""), tmp_path / "s.yaml")
+    (problem,) = check_score(score, load_profiles([tmp_path]))
+    assert problem.code == "V210"
+    assert "names no instrument" in problem.message
+
+
+def test_agents_with_a_built_in_profile_are_no_problem(tmp_path: Path) -> None:
+    for name in ("claude-code", "claude_cli", "codex-cli", "goose"):
+        agent = CLEAN.replace("instrument: cli", f"instrument: {name}")
+        assert check(agent, tmp_path, to_run=True) == []
+    assert check(CLEAN.replace("instrument: cli\n", ""), tmp_path, to_run=True) == []
 
 
 def test_unknown_primary_instruments_are_errors_with_a_hint(tmp_path: Path) -> None:

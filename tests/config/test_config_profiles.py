@@ -105,18 +105,47 @@ def resolve(name: str, profiles: Profiles | None = None) -> tuple[str, bool, boo
 
 def test_names_are_playable_known_or_unknown() -> None:
     assert resolve("cli") == ("cli", True, True)
-    assert resolve("claude-code") == ("claude-code", True, False)
-    assert resolve("claude_cli") == ("claude-code", True, False)
+    assert resolve("claude-code") == ("claude-code", True, True)
+    assert resolve("claude_cli") == ("claude-code", True, True)
+    assert resolve("ollama") == ("ollama", True, False)
     assert resolve("nobody") == ("nobody", False, False)
     assert load_profiles().resolve("claud-code").near[0] == "claude-code"
 
 
-def test_every_known_name_can_be_played_or_says_why_not() -> None:
+def test_every_known_name_says_why_it_cannot_be_played() -> None:
     profiles = load_profiles()
     for name in KNOWN_INSTRUMENTS:
         found = profiles.resolve(name)
         assert found.known
-        assert found.runnable != bool(found.reason)
+        assert not found.runnable
+        assert found.reason
+
+
+AGENTS = {
+    *("claude-code", "codex-cli", "gemini-cli", "opencode", "aider", "cline-cli"),
+    *("goose", "crush"),
+}
+
+
+def test_the_agents_are_built_in() -> None:
+    profiles = load_profiles()
+    assert profiles.problems == ()
+    assert set(profiles.by_name) == {"cli", *AGENTS}
+    for name in AGENTS:
+        profile = profiles.by_name[name]
+        assert profile.cli is not None
+        assert not profile.raw_prompt
+        assert profile.default_timeout_seconds == 1800
+        text = profiles.origins[name].read_text(encoding="utf-8")
+        unchecked = "Unchecked" in text.splitlines()[0]
+        assert unchecked or "Checked against" in text.splitlines()[0]
+        assert (profile.execution_status == "warning") is unchecked
+
+
+def test_each_load_has_the_built_in_ones_anew(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml", MINE.replace("name: mine", "name: aider"))
+    assert load_profiles([tmp_path]).by_name["aider"].display_name == "Mine"
+    assert load_profiles().by_name["aider"].display_name == "Aider"
 
 
 def test_a_profile_of_a_person_makes_a_known_name_playable(tmp_path: Path) -> None:
@@ -154,6 +183,10 @@ def test_unsupported_profiles_say_so(tmp_path: Path) -> None:
         (("executable: mine", "executible: mine"), "did you mean `executable`?"),
         (("context_window: 1000", "context_window: 0"), "at least 1"),
         (("cost_per_1k_input: 1", "cost_per_1k_input: -1"), "at least 0"),
+        (
+            ("executable: mine}", "executable: mine}\n  errors: {own_exit_codes: [1]}"),
+            "at least 129",
+        ),
         (("kind: cli", "kind: cli\ncapabilities: [flying]"), "tool_use"),
         (("kind: cli", "kind: cli\ndefault_timeout_seconds: 0"), "more than 0"),
         (("executable: mine}", "executable: mine}\n  errors: {crash_patterns: ['(']}"), "compile"),
@@ -221,8 +254,20 @@ cli:
     input_tokens_path: d
     output_tokens_path: e
     aggregate_tokens: true
+    result_in_pieces: true
+    more_input_tokens_paths: [f]
+    more_output_tokens_paths: [g.h]
+    cost_path: i
+    usage_of_last_event: true
+    usage_pattern: (?P<input>\\d+)
   errors:
     success_exit_codes: [0, 2]
+    own_exit_codes: [144]
+    success_event_type: done
+    success_event_filter: {ok: true}
+    success_pattern: well
+    status_path: j
+    connection_patterns: [k]
     rate_limit_patterns: [a]
     rate_limit_event_type: limit
     rate_limit_event_filter: {x: 1}
@@ -236,6 +281,14 @@ cli:
     assert profile.cli.interactive is not None
     assert profile.cli.interactive.startup_gates[0].keys == ["Enter"]
     assert profile.cli.output.completion_event_filter == {"ok": True}
+
+
+def test_a_model_may_be_named_without_its_numbers() -> None:
+    text = MINE.replace(", context_window: 1000, cost_per_1k_input: 1, cost_per_1k_output: 2", "")
+    profile = read_model(InstrumentProfile, parse_source(text, None), ProfileError)
+    model = profile.model(None)
+    assert model is not None
+    assert (model.context_window, model.cost_per_1k_output, model.max_concurrent) == (None, None, 4)
 
 
 def test_prices_are_found_by_model() -> None:

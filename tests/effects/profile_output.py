@@ -16,6 +16,7 @@ DOCUMENT = json.dumps(
         "note": "si",
         "fault": "no strings",
         "usage": {"in": 5, "out": 7, "cached": {"in": 2}},
+        "cost": 0.5,
     }
 )
 EVENTS = "\n".join(
@@ -23,15 +24,18 @@ EVENTS = "\n".join(
         json.dumps,
         (
             {"type": "thought", "text": "hm", "last": True},
-            {"type": "done", "text": "la", "last": True},
-            {"type": "done", "text": "si", "last": False},
+            {"type": "done", "text": "la", "last": True, "used": 3},
+            {"type": "done", "text": "si", "last": False, "used": 8},
         ),
     )
 )
+REFUSED = json.dumps({"type": "error", "call": {"status": 401}})
 LIMIT = json.dumps({"type": "limit", "state": "reached"})
 
 INPUT: See = judgement(lambda seen: seen.outcome.input_tokens, out=DOCUMENT)
 OUTPUT: See = judgement(lambda seen: seen.outcome.output_tokens, out=DOCUMENT)
+COST: See = judgement(lambda seen: seen.outcome.cost_usd, out=DOCUMENT)
+PAID: See = judgement(lambda seen: seen.outcome.cost_usd, out="in all $0.75 paid")
 
 
 def _heard(out: str) -> See:
@@ -102,6 +106,40 @@ RESULTS = [
     _output("input_tokens_path", (ABSENT, None), ("usage.in", 5), see=INPUT),
     _output("output_tokens_path", (ABSENT, None), ("usage.out", 7), see=OUTPUT),
     _output("aggregate_tokens", (False, 5), (True, 12), see=INPUT, input_tokens_path="usage.*"),
+    _output(
+        "result_in_pieces",
+        (False, "si"),
+        (True, "lasi"),
+        see=_heard(EVENTS),
+        score=LISTENING,
+        format="jsonl",
+        result_path="text",
+        completion_event_type="done",
+    ),
+    _output(
+        "more_input_tokens_paths",
+        ([], 5),
+        (["usage.cached.in"], 7),
+        see=INPUT,
+        input_tokens_path="usage.in",
+    ),
+    _output(
+        "more_output_tokens_paths",
+        ([], 7),
+        (["usage.cached.in"], 9),
+        see=OUTPUT,
+        output_tokens_path="usage.out",
+    ),
+    _output("cost_path", (ABSENT, None), ("cost", 0.5), see=COST),
+    _output(
+        "usage_of_last_event",
+        (False, 3),
+        (True, 8),
+        see=judgement(lambda seen: seen.outcome.input_tokens, out=EVENTS),
+        format="jsonl",
+        input_tokens_path="used",
+    ),
+    _output("usage_pattern", (ABSENT, None), (r"\$(?P<cost>\S+)", 0.75), see=PAID, format="text"),
 ]
 
 
@@ -110,8 +148,11 @@ def _code(status: int = 1, out: str = "the strings broke") -> See:
     return judgement(lambda seen: seen.outcome.code, status=status, out=out)
 
 
+READS_EVENTS = ("rate_limit_event", "success_event", "status_path")
+
+
 def _errors(key: str, *worlds: tuple[Any, Any], see: See, **errors: Any) -> Probe:
-    output = {"format": "jsonl"} if key.startswith("rate_limit_event") else {}
+    output = {"format": "jsonl"} if key.startswith(READS_EVENTS) else {}
     return effect(
         f"profile:cli.errors.{key}",
         *worlds,
@@ -124,6 +165,7 @@ PATTERNS = {
     "rate_limit_patterns": "E102",
     "auth_error_patterns": "E502",
     "capacity_patterns": "E103",
+    "connection_patterns": "E901",
     "timeout_patterns": "E504",
     "crash_patterns": "E003",
     "stale_patterns": "E006",
@@ -135,6 +177,16 @@ FAILURES = [
         _errors(key, (["flute"], "E009"), (["strings? broke"], code), see=_code())
         for key, code in PATTERNS.items()
     ),
+    _errors("own_exit_codes", ([], "E002"), ([144], "E009"), see=_code(status=144)),
+    _errors("success_event_type", ("limit", None), ("done", "E009"), see=_code(0, LIMIT)),
+    _errors(
+        "success_event_filter",
+        ({"state": "reached"}, None),
+        ({"state": "near"}, "E009"),
+        see=_code(0, LIMIT),
+    ),
+    _errors("success_pattern", ("broke$", None), ("^all well", "E009"), see=_code(0)),
+    _errors("status_path", (ABSENT, "E009"), ("call.status", "E502"), see=_code(out=REFUSED)),
     _errors("rate_limit_event_type", (ABSENT, "E009"), ("limit", "E102"), see=_code(out=LIMIT)),
     _errors(
         "rate_limit_event_filter",

@@ -61,6 +61,19 @@ def test_signals(number: signal.Signals, code: str, retriable: bool) -> None:
     assert number.name in outcome.reason
 
 
+def test_exit_statuses_of_the_program_s_own_are_no_signals() -> None:
+    outcome = outcome_of(AttemptEnd(144, 16), _failed(own_exit_code=True))
+    assert (outcome.code, outcome.signal, outcome.exit_code) == ("E009", None, 144)
+    assert outcome.reason.startswith("exit status 144")
+
+
+def test_a_success_that_the_output_does_not_report() -> None:
+    outcome = outcome_of(AttemptEnd(0), _failed(silent=True, error="no way", cost_usd=0.5))
+    assert (outcome.ended, outcome.code, outcome.retriable) == (Ended.FAILED, "E009", True)
+    assert outcome.reason == "exit status 0, but its output reports no success: no way"
+    assert outcome.cost_usd == 0.5
+
+
 def test_a_signal_without_a_name() -> None:
     assert "signal 40" in outcome_of(AttemptEnd(168, 40), _failed()).reason
 
@@ -102,6 +115,7 @@ def test_what_could_not_be_started(status: int, code: str, retriable: bool) -> N
         (ErrorType.CRASH, "E003", False, 0),
         (ErrorType.STALE, "E006", True, 0),
         (ErrorType.TIMEOUT, "E504", True, 0),
+        (ErrorType.CONNECTION, "E901", True, 30),
     ],
 )
 def test_patterns_of_the_profile(

@@ -251,6 +251,168 @@ def test_a_profile_that_cannot_be_used_is_refused_at_once() -> None:
         reader({"format": "json", "result_path": "a..b"})
 
 
+VERDICT = {"success_event_type": "end", "success_event_filter": {"ok": True}}
+
+
+def test_a_success_may_have_to_be_reported(files: Output) -> None:
+    jsonl = {"format": "jsonl"}
+    good = _events({"type": "end", "ok": False}, {"type": "end", "ok": True}, {"type": "bye"})
+    assert files.read(good, output=jsonl, errors=VERDICT).success
+    assert not files.read(good, "", 1, output=jsonl, errors=VERDICT).success
+    for bad in ("", "la\n", _events({"type": "end", "ok": False}), _events({"ok": True})):
+        found = files.read(bad, output=jsonl, errors=VERDICT)
+        assert not found.success
+        assert found.silent
+    document = files.read('{"ok": true}', output={"format": "json"}, errors={**VERDICT})
+    assert not document.success
+    by_value = {"success_event_filter": {"ok": True}}
+    assert files.read('{"ok": true}', output={"format": "json"}, errors=by_value).success
+    assert not files.read('{"ok": 0}', output={"format": "json"}, errors=by_value).success
+
+
+def test_a_success_that_text_has_to_report(files: Output) -> None:
+    errors = {
+        "success_pattern": r"^All done(?![\s\S]*^Error)",
+        "auth_error_patterns": ["^Error: key"],
+    }
+    assert files.read("x\nall done\n", errors=errors).success
+    failed = files.read("All done\nError: key\n", errors=errors)
+    assert (failed.success, failed.silent, failed.error_type) == (False, True, ErrorType.AUTH)
+    assert not files.read("well", errors=errors).success
+
+
+def test_a_silent_failure_is_searched_beside_the_loop(
+    files: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.stdout.write_text("{}\n")
+    files.stderr.write_text("rate limit")
+    asked: list[object] = []
+
+    async def to_thread(work: Any, *args: object) -> object:
+        asked.append(work)
+        return work(*args)
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    one = reader({"format": "jsonl"}, {**VERDICT, **PATTERNS})
+    found = asyncio.run(one.read(0, files.stdout, files.stderr))
+    assert found.error_type is ErrorType.RATE_LIMIT
+    assert len(asked) == 1
+    files.stdout.write_text(_events({"type": "end", "ok": True}))
+    assert asyncio.run(one.read(0, files.stdout, files.stderr)).success
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("statuses", "kind"),
+    [
+        ([429], ErrorType.RATE_LIMIT),
+        ([401], ErrorType.AUTH),
+        ([403], ErrorType.AUTH),
+        ([503], ErrorType.CAPACITY),
+        ([529], ErrorType.CAPACITY),
+        ([504], ErrorType.TIMEOUT),
+        ([418], None),
+        ([429, None], None),
+        ([429, "x", 503], ErrorType.CAPACITY),
+    ],
+)
+def test_the_status_of_a_refused_call(
+    files: Output, statuses: list[object], kind: ErrorType | None
+) -> None:
+    events = _events(*({"call": {"status": status}} for status in statuses), {"other": 1})
+    found = files.read(
+        events, "", 1, output={"format": "jsonl"}, errors={"status_path": "call.status"}
+    )
+    assert found.error_type is kind
+
+
+def test_an_answer_in_pieces(files: Output) -> None:
+    pieces = {
+        "format": "jsonl",
+        "completion_event_type": "say",
+        "result_path": "text",
+        "result_in_pieces": True,
+    }
+    say, work = ({"type": "say", "text": word} for word in ("I ", "work")), {"type": "work"}
+    rest = [{"type": "say", "text": "do"}, {"type": "say", "text": "ne"}]
+    stream = [*say, work, *rest]
+    assert files.read(_events(*stream), output=pieces).text == "done"
+    assert files.read(_events(*stream, work, work), output=pieces).text == "done"
+    assert files.read(_events(work), output=pieces).text is None
+
+
+def test_running_totals_and_sums(files: Output) -> None:
+    events = _events(
+        {"models": {"a": {"in": 1}, "b": {"in": 2}}, "cost": 0.1},
+        {"models": {"a": {"in": 5}, "b": {"in": 7}}, "cost": 0.4},
+        {"models": {}},
+    )
+    paths = {"format": "jsonl", "input_tokens_path": "models.*.in", "cost_path": "cost"}
+
+    def used(**more: bool) -> tuple[int | None, float | None]:
+        found = files.read(events, output={**paths, **more})
+        return found.input_tokens, found.cost_usd
+
+    assert used() == (1, 0.1)
+    assert used(aggregate_tokens=True) == (15, 0.5)
+    assert used(usage_of_last_event=True) == (5, 0.4)
+    assert used(aggregate_tokens=True, usage_of_last_event=True) == (12, 0.4)
+
+
+def test_tokens_that_are_told_in_parts(files: Output) -> None:
+    output = {**JSON, "more_input_tokens_paths": ["usage.cache", "usage.none", "usage.text"]}
+    document = json.dumps({"usage": {"input_tokens": 5, "cache": 100, "text": "9"}})
+    assert files.read(document, output=output).input_tokens == 105
+
+
+@pytest.mark.parametrize(
+    ("said", "tokens", "cost"),
+    [
+        ("used 1,234 in $0.5", 1234, 0.5),
+        ("used 2.5k in $1,000.25", 2500, 1000.25),
+        ("used 1M in $x", 1_000_000, None),
+        ("used 1 in $1\nused 2 in $3", 3, 3),
+        ("nothing", None, None),
+        ("used .,. in $1", None, 1),
+    ],
+)
+def test_what_text_tells_of_tokens_and_cost(
+    files: Output, said: str, tokens: int | None, cost: float | None
+) -> None:
+    pattern = r"used (?P<input>[\d.,]+[km]?) in \$(?P<cost>[\d.,]*)"
+    found = files.read(said, output={"usage_pattern": pattern, "aggregate_tokens": True})
+    assert found.success
+    assert (found.input_tokens, found.output_tokens, found.cost_usd) == (tokens, None, cost)
+
+
+def test_patterns_that_go_astray_in_text(files: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result_module, "_PATTERN_SECONDS", 0.05)
+    found = files.read("a" * 80 + "!", errors={"success_pattern": "(a|aa)+$"})
+    assert not found.success
+    assert "took too long" in found.warnings[0]
+
+
+def test_only_what_is_no_event_is_searched_where_errors_have_a_path(files: Output) -> None:
+    event = json.dumps({"type": "say", "text": "rate limit"})
+    cut = 'the end of a long rate limit event"}'
+    output = {"format": "jsonl", "error_path": "error"}
+    assert files.read(f"{cut}\n{event}\n", "", 1, output=output, errors=PATTERNS).error_type is None
+    plain = files.read(f"{event}\nRate limit!\n", "", 1, output=output, errors=PATTERNS)
+    assert (plain.error_type, plain.matched) == (ErrorType.RATE_LIMIT, "Rate limit!")
+    one_document = {"format": "json", "error_path": "error"}
+    assert files.read(event, "", 1, output=one_document, errors=PATTERNS).error_type is None
+    broken = files.read("rate limit {", "", 1, output=one_document, errors=PATTERNS)
+    assert broken.error_type is ErrorType.RATE_LIMIT
+
+
+def test_its_own_words_are_shown_where_another_place_gives_the_kind_away(files: Output) -> None:
+    output = {"format": "jsonl", "error_path": "error"}
+    found = files.read(
+        _events({"error": "come back later"}), "  rate limit\n", 1, output=output, errors=PATTERNS
+    )
+    assert (found.error_type, found.matched) == (ErrorType.RATE_LIMIT, "come back later")
+
+
 @pytest.mark.parametrize(
     ("status", "size", "output", "errors", "inline"),
     [

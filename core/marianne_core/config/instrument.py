@@ -33,12 +33,12 @@ class ModelCapacity(Strict):
 
     name: str = Field(min_length=1)
     """Its name, as the instrument knows it."""
-    context_window: int = Field(ge=1)
-    """Tokens it can read at once."""
-    cost_per_1k_input: float = Field(ge=0)
-    """Price of 1,000 input tokens, in US dollars."""
-    cost_per_1k_output: float = Field(ge=0)
-    """Price of 1,000 output tokens, in US dollars."""
+    context_window: int | None = Field(None, ge=1)
+    """Tokens it can read at once; not given: not known."""
+    cost_per_1k_input: float | None = Field(None, ge=0)
+    """Price of 1,000 input tokens, in US dollars; not given: not known."""
+    cost_per_1k_output: float | None = Field(None, ge=0)
+    """Price of 1,000 output tokens, in US dollars; not given: not known."""
     max_output_tokens: int | None = Field(None, ge=1)
     """Longest answer, in tokens."""
     max_concurrent: int = Field(4, ge=1)
@@ -129,25 +129,54 @@ class CliOutputConfig(Strict):
     """`type` of the line that holds the answer (jsonl)."""
     completion_event_filter: dict[str, Any] | None = None
     """Values that line must have (jsonl)."""
+    result_in_pieces: bool = False
+    """The answer comes in pieces: those of such lines without another line between them are joined
+    (jsonl)."""
     input_tokens_path: str | None = None
     """Where the number of input tokens stands."""
     output_tokens_path: str | None = None
     """Where the number of output tokens stands."""
+    more_input_tokens_paths: list[str] = Field([])
+    """Where input tokens stand that the first number leaves out (cache); they are added to it."""
+    more_output_tokens_paths: list[str] = Field([])
+    """Where output tokens stand that the first number leaves out (reasoning); they are added."""
+    cost_path: str | None = None
+    """Where the cost of the turn in US dollars stands."""
     aggregate_tokens: bool = False
-    """Add up all numbers that the token paths find instead of taking the first."""
+    """Add up all numbers that a path of tokens or cost finds instead of taking the first."""
+    usage_of_last_event: bool = False
+    """Take tokens and cost of the last line that tells them: they are running totals (jsonl)."""
+    usage_pattern: Pattern | None = None
+    """Regular expression with groups named `input`, `output` and `cost` (text). Tokens are those of
+    the first match (of all, with `aggregate_tokens`), the cost is that of the last; `2k` is 2,000."""
 
 
 class CliErrorConfig(Strict):
-    """How failures are told apart. Patterns are regular expressions, cases alike."""
+    """How failures are told apart. Patterns are regular expressions, cases alike; they are looked for
+    in the error's text, in stderr, and in stdout as far as that is no JSON that `error_path` reads."""
 
     success_exit_codes: list[Annotated[int, Field(ge=0, le=255)]] = Field([0])
     """Exit statuses that mean success."""
+    own_exit_codes: list[Annotated[int, Field(ge=129, le=255)]] = Field([])
+    """Exit statuses the program sets by itself; all others of 128+n mean that signal n ended it."""
+    success_event_type: str | None = None
+    """`type` of the line that reports success; without such a line the attempt has failed (json,
+    jsonl)."""
+    success_event_filter: dict[str, Any] | None = None
+    """Values that line, or a JSON document, must have to report success."""
+    success_pattern: Pattern | None = None
+    """What the output of a success matches, from the line on where it begins (text)."""
+    status_path: str | None = None
+    """Where the HTTP status of a refused call stands: 401, 403, 408, 429, 503, 504 and 529 say what
+    kind of failure it is before any pattern does."""
     rate_limit_patterns: list[Pattern] = Field([])
     """Output that means a rate limit."""
     auth_error_patterns: list[Pattern] = Field([])
     """Output that means refused credentials."""
     capacity_patterns: list[Pattern] = Field([])
     """Output that means an overloaded service."""
+    connection_patterns: list[Pattern] = Field([])
+    """Output that means that the service could not be reached."""
     timeout_patterns: list[Pattern] = Field([])
     """Output that means the service took too long."""
     crash_patterns: list[Pattern] = Field([])

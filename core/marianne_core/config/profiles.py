@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -22,28 +23,16 @@ BUILTIN_DIRECTORY: Final = Path(__file__).parent / "builtin"
 ALIASES: Final[Mapping[str, str]] = MappingProxyType({"claude_cli": "claude-code"})
 """Other names of instruments; a profile of exactly that name goes before its alias."""
 
-_AGENT: Final = (
-    "a later version brings its profile; until then put one into ~/.marianne/instruments"
-)
 _HTTP: Final = "models behind HTTP come with a later version"
 
 KNOWN_INSTRUMENTS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "cli": "",
-        "claude-code": _AGENT,
-        "gemini-cli": _AGENT,
-        "codex-cli": _AGENT,
-        "opencode": _AGENT,
-        "goose": _AGENT,
-        "crush": _AGENT,
-        "aider": _AGENT,
-        "cline-cli": _AGENT,
         "anthropic_api": _HTTP,
         "ollama": _HTTP,
         "recursive_light": "it is not supported",
     }
 )
-"""Instruments that people's scores name, and why one cannot be played when no profile is there."""
+"""Instruments that people's scores name and that have no profile here, and why they have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +90,31 @@ def load_profiles(directories: Iterable[Path] = ()) -> Profiles:
     A directory that does not exist is no problem. A bad file becomes a problem with its line,
     and the others load.
     """
+    builtin = _builtin()
+    found = dict(builtin.by_name)
+    origins = dict(builtin.origins)
+    problems = list(builtin.problems)
+    _read_directories(directories, found, origins, problems)
+    return Profiles(MappingProxyType(found), MappingProxyType(origins), tuple(problems))
+
+
+@cache
+def _builtin() -> Profiles:
+    """What comes with the program does not change while it runs."""
     found: dict[str, InstrumentProfile] = {}
     origins: dict[str, Path] = {}
     problems: list[Problem] = []
-    for directory in (BUILTIN_DIRECTORY, *directories):
+    _read_directories([BUILTIN_DIRECTORY], found, origins, problems)
+    return Profiles(found, origins, tuple(problems))
+
+
+def _read_directories(
+    directories: Iterable[Path],
+    found: dict[str, InstrumentProfile],
+    origins: dict[str, Path],
+    problems: list[Problem],
+) -> None:
+    for directory in directories:
         for path in _yaml_files(directory, problems):
             profile = _load(path, problems)
             if profile is None:
@@ -123,7 +133,6 @@ def load_profiles(directories: Iterable[Path] = ()) -> Profiles:
                 )
             found[profile.name] = profile
             origins[profile.name] = path
-    return Profiles(MappingProxyType(found), MappingProxyType(origins), tuple(problems))
 
 
 def profile_directories(home: Path, project: Path) -> tuple[Path, ...]:

@@ -20,6 +20,7 @@ _BY_ERROR_TYPE = {
     ErrorType.AUTH: ("E502", "credentials refused"),
     ErrorType.CRASH: ("E003", "the instrument crashed"),
     ErrorType.STALE: ("E006", "the instrument was stuck"),
+    ErrorType.CONNECTION: ("E901", "the service could not be reached"),
     ErrorType.TIMEOUT: ("E504", "the instrument waited too long for an answer"),
     ErrorType.CAPACITY: ("E103", "no capacity"),
 }
@@ -70,8 +71,12 @@ def outcome_of(
             exit_code=end.exit_status,
             input_tokens=result.input_tokens,
             output_tokens=result.output_tokens,
+            cost_usd=result.cost_usd,
         )
-    code, what = _code_of(end.exit_status, end.signal, result)
+    status = end.exit_status
+    if result is not None and result.own_exit_code:
+        end = AttemptEnd(status)
+    code, what = _code_of(status, end.signal, result)
     return _failed(code, f"{what}{_said(result)}", end, result)
 
 
@@ -90,6 +95,8 @@ def _code_of(status: int, number: int | None, result: InstrumentResult | None) -
     if result is not None and result.error_type is not None:
         code, words = _BY_ERROR_TYPE[result.error_type]
         return code, f"{words} (exit status {status})"
+    if result is not None and result.silent:
+        return "E009", f"exit status {status}, but its output reports no success"
     if number is not None:
         return _code_of_signal(number, result)
     if status == _NOT_FOUND:
@@ -152,4 +159,5 @@ def _failed(
         signal=end.signal,
         input_tokens=result.input_tokens if result else None,
         output_tokens=result.output_tokens if result else None,
+        cost_usd=result.cost_usd if result else None,
     )

@@ -12,7 +12,13 @@ import regex
 
 from marianne_core.config.instrument import CliErrorConfig, CliProfile
 from marianne_core.model.errors import InputError
-from marianne_core.run.instrument.extract import Extract, Extractor
+from marianne_core.run.instrument.extract import (
+    NOTHING_USED,
+    Extract,
+    Extractor,
+    says_success,
+    usage_in_text,
+)
 from marianne_core.run.instrument.json_text import JsonLines, parse_output
 from marianne_core.run.instrument.patterns import (
     PatternError,
@@ -24,6 +30,8 @@ from marianne_core.run.instrument.tails import last_line, one_line, tail_of
 
 JSON_LIMIT = 32 * 1024 * 1024
 """Largest stdout, in bytes, that is parsed as one JSON document; more is taken as plain text."""
+_TEXT_LIMIT = 1024 * 1024
+"""How much of the end of plain text is searched for a success and for what was used, in bytes."""
 _CHUNK = 1024 * 1024
 _INLINE = 64 * 1024
 """Output up to this size is read in the event loop: it takes less time than asking a thread."""
@@ -39,8 +47,21 @@ class ErrorType(StrEnum):
     AUTH = "auth"
     CRASH = "crash"
     STALE = "stale"
+    CONNECTION = "connection"
     TIMEOUT = "timeout"
     CAPACITY = "capacity"
+
+
+_BY_HTTP_STATUS = {
+    401: ErrorType.AUTH,
+    403: ErrorType.AUTH,
+    408: ErrorType.TIMEOUT,
+    429: ErrorType.RATE_LIMIT,
+    503: ErrorType.CAPACITY,
+    504: ErrorType.TIMEOUT,
+    529: ErrorType.CAPACITY,
+}
+"""What the status of a refused call means; 529 is what some services say when they are overloaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +69,32 @@ class InstrumentResult:
     """What one attempt's output says, together with its exit status."""
 
     success: bool
-    """The exit status is one of the profile's `success_exit_codes`."""
+    """The exit status is one of the profile's `success_exit_codes`, and the output reports a success
+    where the profile says how it does that."""
     text: str | None = None
     """The answer, taken out of structured output; None: stdout itself is the answer."""
     error: str = ""
     """What the instrument itself says went wrong (`error_path`), as it stands in the output."""
     error_type: ErrorType | None = None
-    """Set when the attempt failed and a pattern of the profile matched."""
+    """Set when the attempt failed and its kind is known: by an event, a status or a pattern."""
     matched: str = ""
-    """The line that the pattern matched, made printable."""
+    """The words that told the kind of failure, made printable."""
+    limit_event: str = ""
+    """The event that reported a rate limit (`rate_limit_event_type`), as JSON; it may say until when."""
+    own_exit_code: bool = False
+    """The exit status is one the program sets by itself (`own_exit_codes`), no signal's."""
+    silent: bool = False
+    """The exit status means success, but the output does not report one."""
     last_line: str = ""
     """Of a failed attempt: the last line of stderr, else of stdout, made printable."""
     last_line_of: str = ""
     """"stderr" or "stdout": where `last_line` comes from."""
     input_tokens: int | None = None
+    """Tokens read, those of caches included where the profile says where they stand."""
     output_tokens: int | None = None
+    """Tokens written, those of reasoning included."""
+    cost_usd: float | None = None
+    """What the instrument itself says it costs, in US dollars."""
     warnings: tuple[str, ...] = ()
     """What could not be read as the profile says, one line each."""
 
@@ -77,24 +109,39 @@ class ResultReader:
 
     def __init__(self, cli: CliProfile) -> None:
         """Raises InputError for a path or pattern of the profile that cannot be used."""
-        self._format = cli.output.format
-        self._success = frozenset(cli.errors.success_exit_codes)
-        self._extractor = Extractor(cli.output, cli.errors)
-        self._patterns = _compiled(cli.errors)
+        output, errors = cli.output, cli.errors
+        self._format = output.format
+        self._speaks_by_path = output.format != "text" and output.error_path is not None
+        self._success = frozenset(errors.success_exit_codes)
+        self._own = frozenset(errors.own_exit_codes)
+        self._success_is_said = output.format != "text" and says_success(errors)
+        self._extractor = Extractor(output, errors)
+        self._patterns = _compiled(errors)
+        self._success_pattern = _pattern(errors.success_pattern)
+        self._usage_pattern = _pattern(output.usage_pattern)
+        self._sum_of_usage = output.aggregate_tokens
+        self._text_is_read = output.format == "text" and (
+            self._success_pattern is not None or self._usage_pattern is not None
+        )
+        # An answer that is not in the event of the verdict is what the agent said, not its program.
+        self._answer_is_a_report = errors.success_event_type in (None, output.completion_event_type)
+        self._verdict_counts = self._success_is_said or self._success_pattern is not None
 
     async def read(
         self, exit_status: int, stdout: Path | str, stderr: Path | str
     ) -> InstrumentResult:
         """As `read_now`; large output is read in a thread."""
         if exit_status in self._success:
-            if self._format == "text":
+            if self._format == "text" and not self._text_is_read:
                 return InstrumentResult(True)
-            inline = _size(stdout) <= _INLINE
-        else:
-            # The shortest text can keep a bad pattern busy.
-            inline = not self._patterns and _size(stdout) + _size(stderr) <= _INLINE_FAILURE
-        if inline:
+            if not self._text_is_read and _size(stdout) <= _INLINE:
+                warnings: list[str] = []
+                found = self._extract(stdout, warnings)
+                if found.succeeded or not self._verdict_counts:
+                    return _success(found, warnings)
+        elif not self._patterns and _size(stdout) + _size(stderr) <= _INLINE_FAILURE:
             return self.read_now(exit_status, stdout, stderr)
+        # The shortest text can keep a bad pattern busy.
         return await asyncio.to_thread(self.read_now, exit_status, stdout, stderr)
 
     def read_now(
@@ -107,20 +154,13 @@ class ResultReader:
         """
         warnings: list[str] = []
         found = self._extract(stdout, warnings)
-        if exit_status in self._success:
-            return InstrumentResult(
-                True,
-                text=found.text,
-                input_tokens=found.input_tokens,
-                output_tokens=found.output_tokens,
-                warnings=tuple(warnings),
-            )
+        good = exit_status in self._success
+        if good and (found.succeeded or not self._verdict_counts):
+            return _success(found, warnings)
         errors, output = tail_of(stderr), tail_of(stdout)
-        error = found.error or found.text or ""
-        error_type: ErrorType | None = ErrorType.RATE_LIMIT
-        matched = one_line(found.limited)
-        if not matched:
-            error_type, matched = self._classify((error, errors, output), warnings)
+        error = found.error or (found.text if self._answer_is_a_report else None) or ""
+        searched = self._searched(output, parsed=not warnings)
+        error_type, matched = self._kind(found, (error, errors, searched), warnings)
         shown, shown_of = last_line(errors), "stderr"
         if not shown:
             shown, shown_of = last_line(output), "stdout"
@@ -130,16 +170,41 @@ class ResultReader:
             error=error,
             error_type=error_type,
             matched=matched,
+            limit_event=found.limited,
+            own_exit_code=exit_status in self._own,
+            silent=good,
             last_line=shown,
             last_line_of=shown_of if shown else "",
-            input_tokens=found.input_tokens,
-            output_tokens=found.output_tokens,
+            input_tokens=found.usage.input_tokens,
+            output_tokens=found.usage.output_tokens,
+            cost_usd=found.usage.cost_usd,
             warnings=tuple(warnings),
         )
 
+    def _kind(
+        self, found: Extract, texts: tuple[str, ...], warnings: list[str]
+    ) -> tuple[ErrorType | None, str]:
+        """What kind of failure it is, and the words that tell: an event, a status, a pattern."""
+        if found.limited:
+            return ErrorType.RATE_LIMIT, one_line(texts[0] or found.limited)
+        by_status = _BY_HTTP_STATUS.get(found.http_status or 0)
+        if by_status is not None:
+            return by_status, one_line(texts[0] or f"HTTP status {found.http_status}")
+        return self._classify(texts, warnings)
+
+    def _searched(self, output: str, *, parsed: bool) -> str:
+        """The part of stdout in which patterns are looked for: not what an agent says in its events."""
+        if not self._speaks_by_path:
+            return output
+        if self._format == "json":
+            return "" if parsed else output
+        # The first line may be the end of an event that began before the tail.
+        lines = (line.strip() for line in output.split("\n"))
+        return "\n".join(line for line in lines if line[:1] != "{" and line[-1:] != "}")
+
     def _extract(self, stdout: Path | str, warnings: list[str]) -> Extract:
         if self._format == "text":
-            return Extract()
+            return self._extract_from_text(stdout, warnings) if self._text_is_read else Extract()
         try:
             with open(stdout, "rb", buffering=0) as file:
                 if self._format == "jsonl":
@@ -167,6 +232,24 @@ class ResultReader:
             warnings.append(f"stdout is not JSON: {one_line(str(error))}")
             return Extract()
 
+    def _extract_from_text(self, stdout: Path | str, warnings: list[str]) -> Extract:
+        text = tail_of(stdout, _TEXT_LIMIT)
+        succeeded, usage = False, NOTHING_USED
+        try:
+            if self._success_pattern is not None:
+                match = search(self._success_pattern, text, seconds=_PATTERN_SECONDS)
+                succeeded = match is not None
+            if self._usage_pattern is not None:
+                usage = usage_in_text(
+                    self._usage_pattern,
+                    text,
+                    total=self._sum_of_usage,
+                    seconds=_PATTERN_SECONDS,
+                )
+        except PatternTimeoutError as error:
+            warnings.append(f"pattern {str(error)!r} took too long and was passed over")
+        return Extract(succeeded=succeeded, usage=usage)
+
     def _classify(
         self, texts: tuple[str, ...], warnings: list[str]
     ) -> tuple[ErrorType | None, str]:
@@ -181,36 +264,62 @@ class ResultReader:
                         )
                         break
                     if match:
-                        return error_type, _line_around(text, match)
+                        # What the program says of itself is clearer than the place that gave it away.
+                        told = texts[0] if text is not texts[0] else ""
+                        return error_type, one_line(told) or _line_around(text, match)
         return None, ""
+
+
+def _success(found: Extract, warnings: list[str]) -> InstrumentResult:
+    return InstrumentResult(
+        True,
+        text=found.text,
+        input_tokens=found.usage.input_tokens,
+        output_tokens=found.usage.output_tokens,
+        cost_usd=found.usage.cost_usd,
+        warnings=tuple(warnings),
+    )
 
 
 def _compiled(
     errors: CliErrorConfig,
 ) -> tuple[tuple[ErrorType, tuple[regex.Pattern[str], ...]], ...]:
-    """The patterns in the order in which they are asked: a limit first, then section 3.5."""
+    """The patterns in the order in which they are asked: a limit first, then section 3.5.
+
+    An unreachable service stands before an overloaded one: programs blame the service for both.
+    """
     by_type = {
         ErrorType.RATE_LIMIT: errors.rate_limit_patterns,
         ErrorType.AUTH: errors.auth_error_patterns,
+        ErrorType.CONNECTION: errors.connection_patterns,
         ErrorType.CRASH: errors.crash_patterns,
         ErrorType.STALE: errors.stale_patterns,
         ErrorType.TIMEOUT: errors.timeout_patterns,
         ErrorType.CAPACITY: errors.capacity_patterns,
     }
-    flags = regex.IGNORECASE | regex.MULTILINE
+    return tuple(
+        (error_type, tuple(_compile(pattern) for pattern in patterns))
+        for error_type, patterns in by_type.items()
+        if patterns
+    )
+
+
+def _pattern(text: str | None) -> regex.Pattern[str] | None:
+    return None if text is None else _compile(text)
+
+
+def _compile(pattern: str) -> regex.Pattern[str]:
     try:
-        return tuple(
-            (error_type, tuple(compile_pattern(pattern, flags) for pattern in patterns))
-            for error_type, patterns in by_type.items()
-            if patterns
-        )
+        return compile_pattern(pattern, regex.IGNORECASE | regex.MULTILINE)
     except PatternError as error:
         raise InputError(f"a pattern of the profile does not compile: {error}") from error
 
 
 def _line_around(text: str, match: regex.Match[str]) -> str:
-    """The line in which a match begins; of a very long line the part around it."""
-    start = max(text.rfind("\n", 0, match.start()) + 1, match.start() - 80)
+    """The line in which a match begins; from the match on where it begins far inside."""
+    start = text.rfind("\n", 0, match.start()) + 1
+    if match.start() - start > 80:
+        start = match.start()
     end = text.find("\n", match.start())
     return one_line(text[start : end if end >= 0 else len(text)][:2000])
 
