@@ -44,6 +44,14 @@ Action = Callable[[Client], Awaitable[Target]]
 """Asks for something (a submission, a retry) and names the run to follow. Raises MztError."""
 
 
+class _NotHeard(Exception):
+    """The conductor hung up before it answered what was asked for."""
+
+    def __init__(self, error: NoConductorError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 def conduct(home: Home, settings: DaemonConfig, action: Action, view: View) -> int:
     """Carry out `action` at a conductor and follow its run to the end; returns the exit status.
 
@@ -63,9 +71,13 @@ async def _conduct(home: Home, settings: DaemonConfig, action: Action, view: Vie
         if client is not None:
             try:
                 return await _join(home, client, action, view)
+            except _NotHeard as unheard:
+                # It was leaving: whoever comes next hears what was asked for, this process maybe.
+                if time.monotonic() >= deadline:
+                    raise unheard.error from None
             finally:
                 await client.close()
-        if StateLock(home.lock).holder() is None:
+        elif StateLock(home.lock).holder() is None:
             hosting = _Hosting(home, settings, action, view)
             try:
                 return await hosting.run()
@@ -115,12 +127,18 @@ class _Hosting:
     async def _body(self, client: Client, _stop: Stop) -> int:
         self.begun = True
         self._view.say(CTRL_C_HELP)
-        return await _act_and_follow(self._home, client, self._action, self._view)
+        try:
+            return await _act_and_follow(self._home, client, self._action, self._view)
+        except _NotHeard as unheard:
+            raise unheard.error from None  # this process is the conductor, and it is leaving
 
 
 async def _join(home: Home, client: Client, action: Action, view: View) -> int:
     """Follow at another process's conductor: leaving it does nothing to the run."""
-    health = await client.health()
+    try:
+        health = await client.health()
+    except NoConductorError as error:
+        raise _NotHeard(error) from error
     view.say(
         f"joined the conductor of pid {health.get('pid')}; Ctrl-C stops following, the job goes on"
     )
@@ -147,10 +165,14 @@ def _signals_cancel() -> Iterator[None]:
 
 
 async def _act_and_follow(home: Home, client: Client, action: Action, view: View) -> int:
-    # Subscribed first, so that not even the first event of a new run is missed.
-    events = await client.events(None)
+    """Raises _NotHeard when the conductor hung up before it answered; nothing was shown then."""
     target: Target | None = None
     status: dict[str, Any] | None = None
+    try:
+        # Subscribed first, so that not even the first event of a new run is missed.
+        events = await client.events(None)
+    except NoConductorError as error:
+        raise _NotHeard(error) from error
     try:
         target = await action(client)
         view.name_sheets(_titles(home, target))
@@ -162,6 +184,10 @@ async def _act_and_follow(home: Home, client: Client, action: Action, view: View
         # Told to go. The last line of a view is still the status, if there is one to be had.
         if target is not None:
             status = await _last_status(client, target)
+    except NoConductorError as error:
+        if target is None:
+            raise _NotHeard(error) from error
+        raise
     finally:
         await events.aclose()
         view.end(status)

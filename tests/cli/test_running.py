@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -260,6 +262,34 @@ def test_two_runs_of_one_score_at_the_same_moment(score: Path, mzt: Mzt, tmp_pat
     # Either the second came while the first ran, and was refused; or after it, and ran again.
     assert statuses in ([0, 2], [0, 0]), told
     assert not any("Traceback" in text for pair in told for text in pair)
+
+
+def test_a_conductor_that_hangs_up_unheard_is_not_the_last_word(
+    score: Path, mzt: Mzt, tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        (tmp_path / f"open-{number}").touch()
+    home = Home(tmp_path / "state")
+    home.prepare()
+    leaving = socket.socket(socket.AF_UNIX)
+    leaving.bind(str(home.socket))
+    leaving.listen()
+    asked: list[bytes] = []
+
+    def hang_up() -> None:
+        connection, _ = leaving.accept()
+        asked.append(connection.recv(4096))
+        leaving.close()
+        home.socket.unlink()
+        connection.close()
+
+    thread = threading.Thread(target=hang_up)
+    thread.start()
+    done = mzt("run", "gate.yaml")
+    thread.join()
+    assert b"daemon.health" in asked[0]
+    assert done.returncode == 0, done.stderr
+    assert "gate#1 completed" in done.stdout
 
 
 def test_clear_asks_the_conductor_that_runs(

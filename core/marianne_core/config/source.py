@@ -33,6 +33,7 @@ MAX_LEVELS: Final = 100
 MAX_NODES: Final = 100_000
 """Most keys and values, aliases counted in full."""
 
+_TOO_DEEP: Final = f"the file is nested more than {MAX_LEVELS} levels deep"
 _UNREADABLE: Final = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 )
@@ -88,6 +89,12 @@ def parse_source(text: str, path: Path | None) -> Source:
     try:
         data, marks = _Builder(text, name).document()
     except yaml.MarkedYAMLError as error:
+        if "nesting depth" in (error.problem or ""):
+            # A limit of the parser's own, met while it looks ahead (PyYAML 6.0.4 and later).
+            mark = error.problem_mark
+            raise InputError(
+                _TOO_DEEP, where=f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+            ) from None
         raise syntax_error(error, text, name) from None
     except yaml.YAMLError as error:
         raise InputError(f"not YAML: {error}", where=name) from None
@@ -195,7 +202,7 @@ class _Builder:
         if isinstance(event, yaml.ScalarEvent):
             node = self._scalar(event)
         elif level > MAX_LEVELS:
-            self._fail(event, f"the file is nested more than {MAX_LEVELS} levels deep", "")
+            self._fail(event, _TOO_DEEP, "")
         elif isinstance(event, yaml.MappingStartEvent):
             node = self._mapping(event, level)
         else:
