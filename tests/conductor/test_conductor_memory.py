@@ -163,12 +163,12 @@ async def test_intents_are_written_before_anything_is_started(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At every launch the row of the attempt is in the store already."""
-    plain, ordered = Launcher.launch, Warm.launch
+    plain, ordered = Launcher.start, Warm.launch
     known: list[bool] = []
 
-    def launch(self: Launcher, spec: LaunchSpec) -> Shim:
+    async def start(self: Launcher, spec: LaunchSpec) -> Shim:
         known.append(spec.token in house.intents())
-        return plain(self, spec)
+        return await plain(self, spec)
 
     def order(self: Warm, spec: LaunchSpec) -> Shim | None:
         shim = ordered(self, spec)
@@ -176,7 +176,7 @@ async def test_intents_are_written_before_anything_is_started(
             known.append(spec.token in house.intents())
         return shim
 
-    monkeypatch.setattr(Launcher, "launch", launch)
+    monkeypatch.setattr(Launcher, "start", start)
     monkeypatch.setattr(Warm, "launch", order)
     score = house.score(
         "sheet: {size: 1, total_items: 1, fan_out: {1: 6}}\n"

@@ -54,7 +54,7 @@ def _failed_with_reason(run: Run) -> None:
         (conclusion_module, "read_end", _raising),
         (conclusion_module, "outcome_of", _raising),
         (conclusion_module, "with_report", _raising),
-        (Launcher, "launch", _raising),
+        (Launcher, "start", _raising_later),
         (Waiter, "exited", _raising),
         (Validator, "validate", _raising_later),
     ],
@@ -147,16 +147,16 @@ async def test_a_retry_is_not_wasted_on_a_program_error(
 async def test_the_dependents_of_such_a_sheet_are_blocked(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = Launcher.launch
+    plain = Launcher.start
     calls: list[object] = []
 
-    def launch(self: Launcher, spec: Any) -> Any:
+    async def start(self: Launcher, spec: Any) -> Any:
         calls.append(spec)
         if len(calls) == 1:
             raise RuntimeError(WORD)
-        return plain(self, spec)
+        return await plain(self, spec)
 
-    monkeypatch.setattr(Launcher, "launch", launch)
+    monkeypatch.setattr(Launcher, "start", start)
     score = house.score(
         "sheet: {size: 1, total_items: 3, dependencies: {2: [1]}}", script="touch made"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -38,6 +39,7 @@ from marianne_core.run.launcher import (
     resolve_program,
 )
 from marianne_core.run.shim import token_owners
+from marianne_core.run.spawn import Spawner
 
 SH = "/bin/sh"
 
@@ -48,9 +50,10 @@ _STANDARD_SIGNALS = 0x7FFFFFFF
 class Bench:
     """A run directory and a launcher; ends what a failing test left."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, how: str = "in threads") -> None:
         self.run_dir = run_dir
-        self.launcher = Launcher()
+        self.how = how
+        self.launcher = Launcher(Spawner(threads=0) if how == "in the loop" else None)
         self.pids: list[int] = []
         self.count = 0
 
@@ -70,9 +73,18 @@ class Bench:
             stdin=stdin,
             files=AttemptFiles(self.run_dir, self.count, 1),
         )
-        shim = self.launcher.launch(spec)
+        if self.how == "without a loop":
+            shim = self.launcher.launch(spec)
+        else:
+            shim = asyncio.run(self._start(spec))
         self.pids.append(shim.pid)
         return shim
+
+    async def _start(self, spec: LaunchSpec) -> Shim:
+        try:
+            return await self.launcher.start(spec)
+        finally:
+            self.launcher.spawner.close()
 
     def wait(self, shim: Shim) -> AttemptEnd:
         self.pids.remove(shim.pid)
@@ -97,9 +109,9 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
+@pytest.fixture(params=["without a loop", "in the loop", "in threads"])
+def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    bench = Bench(tmp_path, request.param)
     yield bench
     bench.close()
 

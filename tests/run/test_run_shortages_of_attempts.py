@@ -18,6 +18,7 @@ import pytest
 from marianne_core.model.outcome import Ended
 from marianne_core.run import command, conclusion, launcher, processes, system_errors
 from marianne_core.run import musician as musician_module
+from marianne_core.run import spawn as spawn_module
 from marianne_core.run.active import Playing
 from marianne_core.run.launcher import Launcher, LaunchError, launch_error
 from marianne_core.run.processes import environ_token, read_proc, still_there
@@ -109,6 +110,12 @@ def test_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not has_room(tmp_path)
 
 
+def _no_spawn(monkeypatch: pytest.MonkeyPatch, raising: Any) -> None:
+    """Whichever way programs are spawned here, the system refuses."""
+    monkeypatch.setattr(os, "posix_spawn", raising)
+    monkeypatch.setattr(spawn_module, "_spawn", raising)
+
+
 # --- what is not there to be started ---------------------------------------------------------------
 
 
@@ -121,9 +128,9 @@ async def test_a_start_on_a_full_disk_never_ran(
     if where == "status":
         monkeypatch.setattr(launcher, "open_status_locked", _raising(error))
     elif where == "input":
-        monkeypatch.setattr(Launcher, "launch", _launch_raising(error, str(band.run_dir)))
+        monkeypatch.setattr(Launcher, "start", _start_raising(error, str(band.run_dir)))
     else:
-        monkeypatch.setattr(os, "posix_spawn", _raising(error))
+        _no_spawn(monkeypatch, _raising(error))
     outcome = await band.musician.play(band.attempt("touch made"))
     assert outcome.ended is Ended.NEVER_RAN
     assert os.strerror(number) in outcome.reason
@@ -132,18 +139,18 @@ async def test_a_start_on_a_full_disk_never_ran(
     assert os.strerror(number) in reason
 
 
-def _launch_raising(error: OSError, where: str) -> Any:
-    def launch(self: Launcher, spec: Any) -> NoReturn:
+def _start_raising(error: OSError, where: str) -> Any:
+    async def start(self: Launcher, spec: Any) -> NoReturn:
         raise launch_error(error, spec.argv[0], where) from error
 
-    return launch
+    return start
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM])
 async def test_a_start_without_means_never_ran(
     band: Band, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    monkeypatch.setattr(os, "posix_spawn", _raising(_system(number)))
+    _no_spawn(monkeypatch, _raising(_system(number)))
     outcome = await band.musician.play(band.attempt("touch made"))
     assert outcome.ended is Ended.NEVER_RAN
     (reason,) = band.log.short
@@ -189,7 +196,7 @@ async def test_a_workspace_on_a_full_disk_names_its_own_disk(
 async def test_other_errors_are_the_sheets_still(
     band: Band, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "posix_spawn", _raising(_system(errno.E2BIG)))
+    _no_spawn(monkeypatch, _raising(_system(errno.E2BIG)))
     outcome = await band.musician.play(band.attempt("true"))
     assert (outcome.ended, outcome.code, outcome.retriable) == (Ended.FAILED, "E602", False)
     monkeypatch.setattr(musician_module, "take_baseline", _raising(_system(errno.EIO)))

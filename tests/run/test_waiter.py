@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from marianne_core.run.attempt_files import AttemptFiles, look_at_status, read_status
-from marianne_core.run.launcher import Launcher, LaunchSpec, Shim, spawn
+from marianne_core.run.launcher import Launcher, LaunchSpec, Shim
 from marianne_core.run.processes import process_start_time, reap
+from marianne_core.run.spawn import spawn
 from marianne_core.run.waiter import Waiter
 
 

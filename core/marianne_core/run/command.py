@@ -26,7 +26,6 @@ from marianne_core.run.launcher import (
     check_directory,
     launch_error,
     resolve_program,
-    spawn,
 )
 from marianne_core.run.processes import group_has_members
 from marianne_core.run.shim import (
@@ -37,6 +36,7 @@ from marianne_core.run.shim import (
     derived_token,
     shim_name,
 )
+from marianne_core.run.spawn import spawn
 from marianne_core.run.system_errors import when_there_are_means
 from marianne_core.run.tree import DEFAULT_GRACE, Tree
 from marianne_core.run.waiter import Waiter

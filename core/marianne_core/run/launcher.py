@@ -8,27 +8,27 @@ lock is held exactly as long as the shim lives.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
 import stat
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 from marianne_core.model.errors import MztError
 from marianne_core.run.attempt_files import AttemptFiles, lift_descriptor, open_status_locked
 from marianne_core.run.shim import (
-    DEFAULT_SIGNALS,
     SHELL,
     STATUS_DESCRIPTOR,
     TOKEN_VARIABLE,
     check_token,
     shim_argv,
 )
+from marianne_core.run.spawn import FileAction, Spawner, spawn
 
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 OUTPUT = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -36,13 +36,6 @@ OUTPUT = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 IN_MEMORY = 65536
 """Bytes of input up to which no file is made of it. The memory is held as long as the attempt lives."""
-
-_SETSID_FIRST = (
-    "import os,signal,sys\n"
-    "for s in signal.SIGPIPE,signal.SIGXFSZ:signal.signal(s,signal.SIG_DFL)\n"
-    "os.setsid();os.execv(sys.argv[1],sys.argv[2:])"
-)
-"""What the interpreter does in our place where `posix_spawn` cannot make a session."""
 
 
 class LaunchError(MztError):
@@ -99,82 +92,93 @@ class Shim:
 class Launcher:
     """Starts attempts. One for a process; it puts the process's descriptors in order first."""
 
-    def __init__(self) -> None:
+    def __init__(self, spawner: Spawner | None = None) -> None:
+        """`spawner` is needed to `start`."""
         prepare_descriptors()
+        self.spawner = spawner or Spawner()
+        """What the programs are spawned with."""
+
+    async def start(self, spec: LaunchSpec) -> Shim:
+        """Start an attempt, without waiting for the instrument and without keeping the loop.
+
+        Raises LaunchError (nothing runs then), ValueError for a token that is none.
+        """
+        ready = _Ready.of(spec)
+        with _failing(spec):
+            pid = await self.spawner.spawn(
+                SHELL,
+                ready.argv,
+                spec.env,
+                ready.file_actions,
+                marks={TOKEN_VARIABLE: spec.token},
+                close=ready.descriptors,
+            )
+        return Shim(pid, spec.files, spec.token)
 
     def launch(self, spec: LaunchSpec) -> Shim:
-        """Start an attempt and return at once, without waiting for the instrument.
+        """The same for a host without a loop. Takes under a millisecond on a quiet machine."""
+        ready = _Ready.of(spec)
+        try:
+            with _failing(spec):
+                env = {**spec.env, TOKEN_VARIABLE: spec.token}
+                pid = spawn(SHELL, ready.argv, env, ready.file_actions)
+        finally:
+            for fd in ready.descriptors:
+                os.close(fd)
+        return Shim(pid, spec.files, spec.token)
 
-        Takes under a millisecond, most of it in `posix_spawn`: start at most about four in one
-        turn of an event loop. Raises LaunchError (nothing runs then), ValueError for a token that
-        is none.
-        """
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """An attempt whose files are made and whose status file is locked by us."""
+
+    argv: list[str]
+    """Of the shim."""
+    file_actions: list[FileAction]
+    descriptors: tuple[int, ...]
+    """Ours, to be closed once the shim has its copies. Only closed: to unlock the status file would
+    free it under the shim."""
+
+    @classmethod
+    def of(cls, spec: LaunchSpec) -> Self:
+        """Raises LaunchError, and ValueError for a token that is none."""
         check_token(spec.token)
         check_directory(spec.cwd)
         files = spec.files
+        with _failing(spec, files.name("st")):
+            descriptors = [open_status_locked(files.name("st"))]
+        stdin: FileAction = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
         try:
-            status = open_status_locked(files.name("st"))
-        except OSError as error:
-            raise launch_error(error, spec.argv[0], files.name("st")) from error
-        memory = -1
-        try:
-            stdin = os.devnull
             if spec.stdin:
                 memory = _in_memory(spec.stdin)
-                if memory < 0:
-                    stdin = files.name("in")
-                    _write_file(stdin, spec.stdin)
-            pid = spawn(
-                SHELL,
-                shim_argv(spec.token, str(spec.cwd), spec.argv),
-                {**spec.env, TOKEN_VARIABLE: spec.token},
-                [
-                    (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0)
-                    if memory < 0
-                    else (os.POSIX_SPAWN_DUP2, memory, 0),
-                    (os.POSIX_SPAWN_OPEN, 1, files.name("out"), OUTPUT, 0o600),
-                    (os.POSIX_SPAWN_OPEN, 2, files.name("err"), OUTPUT, 0o600),
-                    (os.POSIX_SPAWN_DUP2, status, STATUS_DESCRIPTOR),
-                ],
-            )
-        except (OSError, ValueError) as error:
-            raise launch_error(error, spec.argv[0], str(files.run_dir)) from error
-        finally:
-            os.close(status)
-            if memory >= 0:
-                os.close(memory)
-        return Shim(pid, files, spec.token)
+                if memory >= 0:
+                    descriptors.append(memory)
+                    stdin = (os.POSIX_SPAWN_DUP2, memory, 0)
+                else:
+                    with _failing(spec):
+                        _write_file(files.name("in"), spec.stdin)
+                    stdin = (os.POSIX_SPAWN_OPEN, 0, files.name("in"), os.O_RDONLY, 0)
+        except BaseException:
+            for fd in descriptors:
+                os.close(fd)
+            raise
+        actions: list[FileAction] = [
+            stdin,
+            (os.POSIX_SPAWN_OPEN, 1, files.name("out"), OUTPUT, 0o600),
+            (os.POSIX_SPAWN_OPEN, 2, files.name("err"), OUTPUT, 0o600),
+            (os.POSIX_SPAWN_DUP2, descriptors[0], STATUS_DESCRIPTOR),
+        ]
+        argv = shim_argv(spec.token, str(spec.cwd), spec.argv)
+        return cls(argv, actions, tuple(descriptors))
 
 
-def spawn(
-    path: str, argv: list[str], env: Mapping[str, str], file_actions: Sequence[tuple[Any, ...]]
-) -> int:
-    """Start a program in a session of its own with default signals; returns its pid.
-
-    The signal mask is emptied and ignored signals are restored, whatever the host did. Descriptors
-    named in `file_actions` as sources must be 10 or more (`lift_descriptor`). Raises OSError.
-    """
+@contextlib.contextmanager
+def _failing(spec: LaunchSpec, where: str = "") -> Iterator[None]:
+    """What the system says to a start, as a LaunchError."""
     try:
-        return os.posix_spawn(
-            path,
-            argv,
-            env,
-            file_actions=file_actions,
-            setsid=True,
-            setsigmask=(),
-            setsigdef=DEFAULT_SIGNALS,
-        )
-    except NotImplementedError:
-        # A C library without POSIX_SPAWN_SETSID: the session is made by our interpreter, which
-        # costs some 15 ms. A fork in this process would keep a copy of the lock.
-        return os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", "-c", _SETSID_FIRST, path, *argv],
-            env,
-            file_actions=file_actions,
-            setsigmask=(),
-            setsigdef=DEFAULT_SIGNALS,
-        )
+        yield
+    except (OSError, ValueError) as error:
+        raise launch_error(error, spec.argv[0], where or str(spec.files.run_dir)) from error
 
 
 def resolve_program(name: str, path_env: str | None, cwd: Path | None = None) -> Path:

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import os
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -34,9 +33,6 @@ from marianne_core.run.validate.baseline import take_baseline
 from marianne_core.run.validate.validator import Validator
 from marianne_core.run.waiter import Waiter
 from marianne_core.run.warm import Warm
-
-_SPAWNS_A_TURN = 4
-"""A spawn holds the interpreter for up to a millisecond (SEAMS section 1): the loop must breathe."""
 
 _STRANGER = "held by a process this conductor cannot see"
 
@@ -107,8 +103,6 @@ class Musician:
             endings=self._endings,
             environ=environ,
         )
-        self._spawned_this_turn = 0
-        self._waiting_to_spawn: deque[asyncio.Future[None]] = deque()
 
     async def play(self, attempt: Playing) -> Outcome:
         """Play a new attempt to its end; its processes are gone when this returns."""
@@ -126,18 +120,19 @@ class Musician:
             return self._not_started(attempt, error)
         if not attempt.intended:
             await self._log.intend(attempt)
-        await self._spawn_turn()
         await self.warm.make_way(prepared)
         if attempt.ended_as is not None:
             return as_ordered(attempt)
         try:
-            shim = self.warm.launch(prepared) or self._launcher.launch(prepared)
-        except LaunchError as error:
+            shim = self.warm.launch(prepared) or await self._launcher.start(prepared)
+        except (LaunchError, RuntimeError) as error:
             return self._not_started(attempt, error)
         attempt.pid = shim.pid
         attempt.shim_alive = True
         attempt.started_at = self._clock.wall()
         self._log.started(attempt)
+        if attempt.ended_as is not None:
+            await self._end_living(attempt)  # ordered while it was being started
         if shim.gone is not None:
             attempt.waited = await shim.gone
         else:
@@ -178,6 +173,7 @@ class Musician:
 
     async def close(self) -> None:
         """Look after what the last attempts left behind, for at most a second or two."""
+        self._launcher.spawner.close()
         await self.warm.close()
         await self._strays.close()
 
@@ -199,16 +195,20 @@ class Musician:
         attempt.doing = f"being ended: {reason}"
         if attempt.check is not None:
             attempt.check.cancel()
-        if not attempt.shim_alive:
-            return
+        if attempt.shim_alive:
+            await self._end_living(attempt)
+
+    # --- parts ----------------------------------------------------------------------------------
+
+    async def _end_living(self, attempt: Playing) -> None:
+        """Carry out an order to end an attempt whose shim lives, or lived a moment ago."""
         await self._log.ending(attempt)
         if attempt.held_by_stranger:
-            attempt.doing = f"cannot be ended: {_STRANGER}; it is waited for ({reason})"
+            why = attempt.ended_why
+            attempt.doing = f"cannot be ended: {_STRANGER}; it is waited for ({why})"
             self._log.note(attempt, "sheet.warning", reason=attempt.doing)
         elif attempt.shim_alive:
             await self._endings.end(attempt)
-
-    # --- parts ----------------------------------------------------------------------------------
 
     async def _reason_to_skip(self, attempt: Playing) -> str:
         sheet_config = attempt.run.plan.config.sheet
@@ -337,28 +337,6 @@ class Musician:
                 "sheet.leftovers",
                 reason=f"ended {len(ended)} processes that the sheet left behind",
             )
-
-    async def _spawn_turn(self) -> None:
-        """Wait until this turn of the loop may spawn one more."""
-        loop = asyncio.get_running_loop()
-        if self._spawned_this_turn >= _SPAWNS_A_TURN:
-            turn: asyncio.Future[None] = loop.create_future()
-            self._waiting_to_spawn.append(turn)
-            await turn
-            return
-        if self._spawned_this_turn == 0:
-            loop.call_soon(self._new_turn)
-        self._spawned_this_turn += 1
-
-    def _new_turn(self) -> None:
-        self._spawned_this_turn = 0
-        while self._waiting_to_spawn and self._spawned_this_turn < _SPAWNS_A_TURN:
-            turn = self._waiting_to_spawn.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                self._spawned_this_turn += 1
-        if self._spawned_this_turn:
-            asyncio.get_running_loop().call_soon(self._new_turn)
 
 
 def _folder_of(where: object, attempt: Playing) -> Path:

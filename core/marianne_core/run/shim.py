@@ -25,7 +25,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import signal
 from collections.abc import Sequence
 
 SHELL = "/bin/sh"
@@ -53,26 +52,6 @@ _PLAY = (
 )
 SHIM_TEXT = _TRAP + _PLAY
 WAITING_TEXT = _TRAP + _AWAIT_ORDER + _PLAY
-
-DEFAULT_SIGNALS = frozenset(
-    {
-        signal.SIGPIPE,
-        signal.SIGXFSZ,
-        signal.SIGHUP,
-        signal.SIGINT,
-        signal.SIGQUIT,
-        signal.SIGTERM,
-        signal.SIGCHLD,
-        signal.SIGALRM,
-        signal.SIGUSR1,
-        signal.SIGUSR2,
-        signal.SIGTSTP,
-        signal.SIGTTIN,
-        signal.SIGTTOU,
-    }
-)
-"""Signals whose default action is restored in what we start: Python ignores PIPE and XFSZ, nohup
-ignores HUP, and a shell cannot un-ignore what it inherited."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_.:-]+(/[A-Za-z0-9_.:-]+)*")
 

@@ -31,7 +31,6 @@ from marianne_core.run.launcher import (
     Shim,
     check_directory,
     launch_error,
-    spawn,
 )
 from marianne_core.run.processes import has_pidfd
 from marianne_core.run.shim import (
@@ -43,6 +42,7 @@ from marianne_core.run.shim import (
     order_text,
     waiting_argv,
 )
+from marianne_core.run.spawn import spawn
 from marianne_core.run.waiter import Ended, Waiter
 
 _LAST_SECONDS = 1.0
