@@ -130,7 +130,7 @@ class Conductor:
         self._exit.callback(waiter.close)
         validator = Validator(clock=self._clock)
         self._exit.callback(validator.close)
-        ensemble = Ensemble(self._profiles, self._environ)
+        ensemble = Ensemble(self._profiles, self._environ, self._clock)
         limits = limits_of(self.config, self._profiles)
 
         def musician(log: AttemptLog) -> Musician:

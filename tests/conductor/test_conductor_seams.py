@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import pytest
 
 from marianne_core.run import conclusion as conclusion_module
+from marianne_core.run import ensemble as ensemble_module
 from marianne_core.run import musician as musician_module
 from marianne_core.run.launcher import Launcher
 from marianne_core.run.musician import Musician
@@ -47,7 +48,7 @@ def _failed_with_reason(run: Run) -> None:
     [
         (musician_module, "build_prompt", _raising),
         (musician_module, "build_invocation", _raising),
-        (musician_module, "resolve_program", _raising),
+        (ensemble_module, "resolve_program", _raising),
         (musician_module, "rules_for", _raising),
         (musician_module, "take_baseline", _raising),
         (musician_module, "reason_to_skip", _raising_later),

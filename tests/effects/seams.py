@@ -40,9 +40,12 @@ class _Stage(Launcher):
     def __init__(self) -> None:
         self.spec: LaunchSpec | None = None
 
-    def launch(self, spec: LaunchSpec) -> Shim:
+    async def start(self, spec: LaunchSpec) -> Shim:
         self.spec = spec
         raise LaunchError("nothing is started here")
+
+    def close(self) -> None:
+        pass
 
 
 class _Deaf:
@@ -183,7 +186,7 @@ async def _musician(
     musician = Musician(
         _Deaf(),
         clock=SystemClock(),
-        ensemble=Ensemble(world.profiles, world.environ),
+        ensemble=Ensemble(world.profiles, world.environ, SystemClock()),
         launcher=launcher,
         waiter=waiter,
         validator=validator,

@@ -77,7 +77,7 @@ class Band:
         self.musician = Musician(
             self.log,
             clock=SystemClock(),
-            ensemble=Ensemble(self.profiles, dict(os.environ)),
+            ensemble=Ensemble(self.profiles, dict(os.environ), SystemClock()),
             launcher=Launcher(),
             waiter=self.waiter,
             validator=self.validator,

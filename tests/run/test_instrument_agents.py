@@ -13,6 +13,7 @@ import yaml
 
 from marianne_core.config.load import score_from_text
 from marianne_core.config.profiles import load_profiles
+from marianne_core.model.clock import SystemClock
 from marianne_core.model.outcome import Ended
 from marianne_core.plan.build import build_plan
 from marianne_core.run.active import Playing
@@ -74,7 +75,7 @@ def called(
     }
     plan = build_plan(score_from_text(yaml.safe_dump(score), folder / "song.yaml"), PROFILES)
     sheet = plan.sheets[0]
-    ensemble = Ensemble(PROFILES, BASE)
+    ensemble = Ensemble(PROFILES, BASE, SystemClock())
     return build_invocation(
         ensemble.profile(sheet.instrument),
         prompt,

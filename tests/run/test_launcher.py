@@ -84,7 +84,7 @@ class Bench:
         try:
             return await self.launcher.start(spec)
         finally:
-            self.launcher.spawner.close()
+            self.launcher.close()
 
     def wait(self, shim: Shim) -> AttemptEnd:
         self.pids.remove(shim.pid)
@@ -508,7 +508,8 @@ def test_a_status_file_that_is_not_there_says_nothing(tmp_path: Path) -> None:
         ("12\n", None, AttemptEnd(None)),
         ("12\n=143\n", -9, AttemptEnd(143, signal.SIGTERM)),
         ("12\n=0\n", None, AttemptEnd(0)),
-        ("12\n=200\n", 0, AttemptEnd(200)),
+        ("12\n=200\n", None, AttemptEnd(200)),
+        ("12\n", 0, AttemptEnd(0)),
         ("", 125, AttemptEnd(125, None, "the attempt's status file could not be written")),
     ],
 )

@@ -122,8 +122,8 @@ async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
             send_signal(proc, signal.SIGKILL)
     assert not left
     assert not Waiter.awaited()
-    assert len(os.listdir("/dev/fd")) == before
     stand.waiter.close()
+    assert len(os.listdir("/dev/fd")) == before
 
 
 @pytest.fixture(params=["/bin/sh", "/bin/bash"])

@@ -128,7 +128,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Compile. Raises jinja2.TemplateSyntaxError."""
         tree = self.parse(source)
         _bound(tree)
-        return self.from_string(tree)
+        template = self.from_string(tree)
+        # A chain of two mappings otherwise, which every rendering copies through its slow iterator.
+        template.globals = dict(template.globals)
+        return template
 
     def render(self, template: Template, variables: dict[str, Any]) -> str:
         """Run a template of this environment. Raises what it raises, and BoundsError."""

@@ -194,6 +194,9 @@ def read_end(files: AttemptFiles, token: str, waited: int | None) -> AttemptEnd:
     or None for a shim that is not our child. It counts only where the exit line is missing (a full
     disk). Raises OSError when a file cannot be read.
     """
+    if waited is not None and 0 <= waited < NO_DIRECTORY:
+        # What the shim left with is what its last line says; no file needs to be read.
+        return AttemptEnd(waited)
     status = read_status(files.name("st"))
     code = status.exit_status
     if code is None:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from marianne_core.config.instrument import InstrumentProfile
 from marianne_core.config.profiles import Profiles
+from marianne_core.model.clock import Clock
 from marianne_core.run.instrument.command_line import InstrumentError
 from marianne_core.run.instrument.environment import Environment, build_environment
 from marianne_core.run.instrument.result import ResultReader
+from marianne_core.run.launcher import resolve_program
+
+_LOOKED_UP_FOR = 1.0
+"""Seconds for which a program's place counts: who installs another one meanwhile gets it then."""
 
 
 class Ensemble:
     """Profiles with what is worked out from them once: their environment and their reader."""
 
-    def __init__(self, profiles: Profiles, base: Mapping[str, str]) -> None:
+    def __init__(self, profiles: Profiles, base: Mapping[str, str], clock: Clock) -> None:
         """`base` is the environment that instruments inherit."""
         self._profiles = profiles
         self._base = dict(base)
+        self._clock = clock
+        self._programs: dict[tuple[str, str | None, Path], tuple[str, float]] = {}
         self._environments: dict[str, Environment] = {}
         self._readers: dict[str, ResultReader] = {}
 
@@ -47,6 +55,20 @@ class Ensemble:
                 self._base, required=command.required_env, added=command.env
             )
         return self._environments[name]
+
+    def program(self, name: str, path: str | None, base: Path) -> str:
+        """The absolute path of a program, as `resolve_program` finds it, looked up once a second.
+
+        Raises LaunchError as that does.
+        """
+        now = self._clock.now()
+        key = (name, path, base)
+        found, until = self._programs.get(key, ("", 0.0))
+        if now >= until:
+            found = str(resolve_program(name, path, base))
+            self._programs = {k: v for k, v in self._programs.items() if now < v[1]}
+            self._programs[key] = (found, now + _LOOKED_UP_FOR)
+        return found
 
     def reader(self, name: str) -> ResultReader:
         """What reads the instrument's output. Raises InputError for a profile it cannot use."""

@@ -93,10 +93,9 @@ class Launcher:
     """Starts attempts. One for a process; it puts the process's descriptors in order first."""
 
     def __init__(self, spawner: Spawner | None = None) -> None:
-        """`spawner` is needed to `start`."""
+        """`spawner` is what `start` uses."""
         prepare_descriptors()
-        self.spawner = spawner or Spawner()
-        """What the programs are spawned with."""
+        self._spawner = spawner or Spawner()
 
     async def start(self, spec: LaunchSpec) -> Shim:
         """Start an attempt, without waiting for the instrument and without keeping the loop.
@@ -105,7 +104,7 @@ class Launcher:
         """
         ready = _Ready.of(spec)
         with _failing(spec):
-            pid = await self.spawner.spawn(
+            pid = await self._spawner.spawn(
                 SHELL,
                 ready.argv,
                 spec.env,
@@ -126,6 +125,10 @@ class Launcher:
             for fd in ready.descriptors:
                 os.close(fd)
         return Shim(pid, spec.files, spec.token)
+
+    def close(self) -> None:
+        """End the threads of `start`."""
+        self._spawner.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from marianne_core.run.ending import Endings
 from marianne_core.run.ensemble import Ensemble
 from marianne_core.run.instrument.command_line import InstrumentError, build_invocation
 from marianne_core.run.instrument.failures import refused
-from marianne_core.run.launcher import Launcher, LaunchError, LaunchSpec, resolve_program
+from marianne_core.run.launcher import Launcher, LaunchError, LaunchSpec
 from marianne_core.run.parts import CutShort, cut_short, with_means
 from marianne_core.run.skips import has_skip_command, reason_to_skip
 from marianne_core.run.strays import Strays
@@ -173,7 +173,7 @@ class Musician:
 
     async def close(self) -> None:
         """Look after what the last attempts left behind, for at most a second or two."""
-        self._launcher.spawner.close()
+        self._launcher.close()
         await self.warm.close()
         await self._strays.close()
 
@@ -309,8 +309,9 @@ class Musician:
             config=sheet.config,
             base=plan.base,
         )
-        program = resolve_program(invocation.argv[0], invocation.env.get("PATH"), plan.base)
-        argv = (str(program), *invocation.argv[1:])
+        path = invocation.env.get("PATH")
+        program = self._ensemble.program(invocation.argv[0], path, plan.base)
+        argv = (program, *invocation.argv[1:])
         attempt.baseline = take_baseline(rules_for(plan, sheet.num))
         if attempt.baseline:
             # On the disk too: another conductor may validate what this attempt does.

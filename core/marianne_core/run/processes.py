@@ -11,6 +11,8 @@ import contextlib
 import ctypes
 import os
 import signal
+import sys
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -28,6 +30,8 @@ _LONGEST_TOKEN = 256
 """Ours are shorter; an agent may set the variable to anything."""
 
 _PR_SET_CHILD_SUBREAPER = 36
+_WNOTHREAD = 0x20000000
+"""Linux: only children of the calling thread."""
 _LETTERS = {
     psutil.STATUS_ZOMBIE: "Z",
     psutil.STATUS_DEAD: "X",
@@ -372,6 +376,8 @@ def adopted_children(known: set[int]) -> list[int]:
     Under a sub-reaper these are the orphans of attempts; what the program started itself without
     a new session (a library's helper) is left to whoever waits for it.
     """
+    if _first_thread_is_childless():
+        return []
     own_session = os.getsid(0)
     adopted = []
     for pid in _child_pids() - known:
@@ -381,8 +387,23 @@ def adopted_children(known: set[int]) -> list[int]:
     return sorted(adopted)
 
 
+def _first_thread_is_childless() -> bool:
+    """Proof that there are no orphans, in one system call; False proves nothing.
+
+    Linux hands orphans to the first thread of a sub-reaper. Shims are children of the threads that
+    spawn them, so most of the time that thread has no child at all.
+    """
+    if sys.platform != "linux" or threading.get_native_id() != os.getpid():
+        return False
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WNOTHREAD)
+    except ChildProcessError:
+        return True
+    return False
+
+
 def _child_pids() -> set[int]:
-    """Children of this process. Orphans are handed to its first thread, which spawns ours too."""
+    """Children of this process's first thread at least: orphans are handed to it."""
     if has_proc():
         with contextlib.suppress(OSError):
             pid = os.getpid()

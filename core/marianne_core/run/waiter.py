@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -43,6 +44,8 @@ class Waiter:
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop or asyncio.get_running_loop()
         self._pidfds: dict[int, Ended] = {}
+        self._epoll: select.epoll | None = None
+        """Holds all pidfds, and the loop holds it: much cheaper than one reader of the loop each."""
         self._closed = False
 
     @staticmethod
@@ -85,8 +88,11 @@ class Waiter:
         Threads that wait for a lock end with it, or with the program (they are daemons).
         """
         self._closed = True
+        if self._epoll is not None:
+            self._loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+            self._epoll = None
         for fd, future in self._pidfds.items():
-            self._loop.remove_reader(fd)
             os.close(fd)
             _awaited.pop(future, None)
         self._pidfds.clear()
@@ -116,7 +122,7 @@ class Waiter:
     def _wait_for_pidfd(self, fd: int, child: int | None = None) -> Ended:
         future: Ended = self._loop.create_future()
         try:
-            self._loop.add_reader(fd, self._pidfd_ready, fd, future)
+            self._opened_epoll().register(fd, select.EPOLLIN)
         except OSError:
             os.close(fd)
             raise
@@ -125,16 +131,29 @@ class Waiter:
             _awaited[future] = child
         return future
 
-    def _pidfd_ready(self, fd: int, future: Ended) -> None:
-        self._loop.remove_reader(fd)
-        del self._pidfds[fd]
-        try:
-            result = _reap_pidfd(fd)
-        finally:
-            os.close(fd)
-            _awaited.pop(future, None)
-        if not future.done():
-            future.set_result(result)
+    def _opened_epoll(self) -> select.epoll:
+        if self._epoll is None:
+            epoll = select.epoll()
+            try:
+                self._loop.add_reader(epoll.fileno(), self._some_ended, epoll)
+            except OSError:
+                epoll.close()
+                raise
+            self._epoll = epoll
+        return self._epoll
+
+    def _some_ended(self, epoll: select.epoll) -> None:
+        for fd, _ in epoll.poll(0):
+            # Not by the closing: a program that is just being started still has a copy of it.
+            epoll.unregister(fd)
+            future = self._pidfds.pop(fd)
+            try:
+                result = _reap_pidfd(fd)
+            finally:
+                os.close(fd)
+                _awaited.pop(future, None)
+            if not future.done():
+                future.set_result(result)
 
     def _wait_for_lock(self, child: int | None, status: Path | str) -> Ended:
         try:
