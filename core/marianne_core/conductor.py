@@ -53,6 +53,9 @@ _MAY_WAIT = frozenset(
     str(s) for s in SheetStatus if not s.terminal and s is not SheetStatus.IN_PROGRESS
 )
 
+_LAST_COPIES = 2.0
+"""Seconds to wait for the lock of a conductor that is dead already (`StateLock.is_a_dead_ones`)."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -113,9 +116,21 @@ class Conductor:
         self._at_work = False
         await self._exit.aclose()
 
+    async def _take_lock(self) -> None:
+        deadline = self._clock.now() + _LAST_COPIES
+        while True:
+            try:
+                self._lock.acquire(version=__version__, socket=self.home.socket)
+            except StateError:
+                if not self._lock.is_a_dead_ones() or self._clock.now() >= deadline:
+                    raise
+                await asyncio.sleep(0.005)
+            else:
+                return
+
     async def _start(self) -> None:
         self.home.prepare()
-        self._lock.acquire(version=__version__, socket=self.home.socket)
+        await self._take_lock()
         self._exit.callback(self._lock.release)
         if not locks_are_inherited(self.home.root):
             raise StateError(

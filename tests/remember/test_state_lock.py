@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -12,7 +14,10 @@ from pathlib import Path
 import pytest
 
 import marianne_core
+from marianne_core.conductor import Conductor
+from marianne_core.config.daemon import DaemonConfig
 from marianne_core.model.errors import StateError
+from marianne_core.remember.home import Home
 from marianne_core.remember.lock import LockHolder, StateLock
 
 CORE = str(Path(marianne_core.__file__).parents[1])
@@ -83,6 +88,46 @@ def test_lock_is_not_inherited(tmp_path: Path) -> None:
         assert StateLock(lock.path).holder() is None
         assert child.poll() is None
         child.communicate(b"\n")
+
+
+def copy_of(lock: StateLock) -> int:
+    """The descriptor that holds the lock, to be handed to a child that has a copy of it."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}") == str(lock.path):
+                return int(name)
+    raise AssertionError("nobody holds it")
+
+
+def a_dead_pid() -> int:
+    with subprocess.Popen(["/bin/true"]) as dead:
+        return dead.pid
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="descriptors are found in /proc")
+def test_released_though_a_program_that_starts_has_a_copy(tmp_path: Path) -> None:
+    lock = StateLock(tmp_path / "lock")
+    lock.acquire(version="1", socket=SOCKET)
+    copy = copy_of(lock)
+    with subprocess.Popen(["/bin/sleep", "60"], pass_fds=[copy]) as child:
+        lock.release()
+        assert StateLock(lock.path).try_acquire(version="2", socket=SOCKET)
+        child.kill()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="descriptors are found in /proc")
+async def test_a_conductor_waits_for_the_copies_of_a_dead_one(tmp_path: Path) -> None:
+    home = Home(tmp_path / "state")
+    home.prepare()
+    lock = StateLock(home.lock)
+    lock.acquire(version="1", socket=SOCKET)
+    text = json.dumps({"pid": a_dead_pid(), "version": "1", "socket": "/s"})
+    os.ftruncate(copy_of(lock), 0)
+    os.pwrite(copy_of(lock), text.encode(), 0)
+    assert lock.is_a_dead_ones()
+    asyncio.get_running_loop().call_later(0.05, lock.release)
+    async with Conductor(DaemonConfig(), home):
+        assert not lock.is_a_dead_ones()
 
 
 def test_those_who_ask_do_not_disturb_who_takes(tmp_path: Path) -> None:

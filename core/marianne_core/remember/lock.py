@@ -103,7 +103,23 @@ class StateLock:
         try:
             os.ftruncate(fd, 0)
         finally:
+            # Not by closing alone: a program that is just being started still has a copy.
+            fcntl.flock(fd, fcntl.LOCK_UN)
             os.close(fd)
+
+    def is_a_dead_ones(self) -> bool:
+        """Whether the lock is held although its holder is dead: by the copy of a program that was
+        just being started when its conductor was killed. It is free in some milliseconds."""
+        holder = self.holder()
+        if holder is None or holder.pid <= 0:
+            return False
+        try:
+            os.kill(holder.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
 
     def _unusable(self, error: OSError) -> StateError:
         return StateError(
