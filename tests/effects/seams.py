@@ -38,14 +38,12 @@ class _Stage(Launcher):
     """Takes note of what is to be started, and starts nothing."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.spec: LaunchSpec | None = None
 
     async def start(self, spec: LaunchSpec) -> Shim:
         self.spec = spec
         raise LaunchError("nothing is started here")
-
-    def close(self) -> None:
-        pass
 
 
 class _Deaf:

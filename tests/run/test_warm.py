@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from marianne_core.run import spawn as spawn_module
 from marianne_core.run import warm as warm_module
 from marianne_core.run.attempt_files import (
     AttemptEnd,
@@ -57,7 +58,7 @@ class Stand:
         self.run_dir = run_dir
         self.launcher = Launcher()
         self.waiter = Waiter()
-        self.warm = Warm(self.waiter)
+        self.warm = Warm(self.waiter, self.launcher.spawner)
         self.env: Mapping[str, str] = {"PATH": os.environ["PATH"], "A": "1"}
         self.tokens: list[str] = []
 
@@ -66,8 +67,10 @@ class Stand:
         files = AttemptFiles(self.run_dir, len(self.tokens), 1)
         return LaunchSpec(self.tokens[-1], argv, cwd or self.run_dir, self.env, stdin, files)
 
-    def start(self, spec: LaunchSpec) -> None:
+    async def start(self, spec: LaunchSpec) -> None:
         self.warm.start(spec.token, spec.files, spec.env)
+        assert self.warm.token == spec.token
+        await self.warm.ready()
         assert self.warm.token == spec.token
 
     async def play(self, spec: LaunchSpec, *, warm: bool) -> AttemptEnd:
@@ -93,7 +96,7 @@ class Stand:
         for ahead in (False, True):
             spec = self.spec(*argv, cwd=cwd, stdin=stdin)
             if ahead:
-                self.start(spec)
+                await self.start(spec)
             end = await self.play(spec, warm=ahead)
             out, err = (
                 file.read_bytes().replace(spec.token.encode(), b"TOKEN")
@@ -224,7 +227,7 @@ async def test_the_environment_is_the_given_one_and_its_own_token(stand: Stand) 
 
 async def test_it_leads_a_session_and_signals_are_default(stand: Stand) -> None:
     spec = stand.spec(SH, "-c", "ps -o sid= -p $$ || true; grep Sig /proc/self/status")
-    stand.start(spec)
+    await stand.start(spec)
     await stand.play(spec, warm=True)
     pid = look_at_status(spec.files.status).status.pid
     lines = spec.files.stdout.read_text().split("\n")
@@ -237,7 +240,7 @@ async def test_it_leads_a_session_and_signals_are_default(stand: Stand) -> None:
 @pytest.mark.usefixtures("shell")
 async def test_terminating_the_session_leaves_the_exit_line(stand: Stand) -> None:
     spec = stand.spec(SH, "-c", "echo up; exec sleep 60")
-    stand.start(spec)
+    await stand.start(spec)
     await stand.warm.make_way(spec)
     shim = stand.warm.launch(spec)
     assert shim is not None
@@ -255,7 +258,7 @@ async def test_terminating_the_session_leaves_the_exit_line(stand: Stand) -> Non
 
 async def test_input_of_600_kb_comes_from_a_file(stand: Stand) -> None:
     spec = stand.spec("/bin/cat", stdin=os.urandom(600_000))
-    stand.start(spec)
+    await stand.start(spec)
     assert await stand.play(spec, warm=False) == AttemptEnd(0)
     assert spec.files.stdout.read_bytes() == spec.stdin
 
@@ -264,7 +267,7 @@ async def test_an_order_is_written_whole_or_not_at_all(stand: Stand) -> None:
     """So one that a pipe may take in two parts is not given through it."""
     for size, ahead in ((3_500, True), (4_100, False), (120_000, False)):
         spec = stand.spec("/usr/bin/printf", "%s", "x" * size)
-        stand.start(spec)
+        await stand.start(spec)
         assert await stand.play(spec, warm=ahead) == AttemptEnd(0)
         assert len(spec.files.stdout.read_bytes()) == size
 
@@ -278,7 +281,7 @@ async def test_another_environment(stand: Stand) -> None:
 
 async def test_another_attempt_leaves_the_one_that_waits_alone(stand: Stand) -> None:
     next_one, other = stand.spec("/bin/true"), stand.spec("/bin/false")
-    stand.start(next_one)
+    await stand.start(next_one)
     assert await stand.play(other, warm=False) == AttemptEnd(1)
     assert stand.held(next_one)
     assert await stand.play(next_one, warm=True) == AttemptEnd(0)
@@ -286,14 +289,14 @@ async def test_another_attempt_leaves_the_one_that_waits_alone(stand: Stand) -> 
 
 async def test_a_nul_byte_is_refused_as_ever(stand: Stand) -> None:
     spec = stand.spec("/bin/echo", "a\0b")
-    stand.start(spec)
+    await stand.start(spec)
     with pytest.raises(LaunchError, match="null byte"):
         await stand.play(spec, warm=False)
 
 
 async def test_a_working_directory_that_is_gone_is_refused_as_ever(stand: Stand) -> None:
     spec = stand.spec("/bin/true", cwd=stand.run_dir / "gone")
-    stand.start(spec)
+    await stand.start(spec)
     with pytest.raises(LaunchError, match="does not exist") as caught:
         await stand.play(spec, warm=True)
     assert caught.value.code == "E603"
@@ -302,7 +305,7 @@ async def test_a_working_directory_that_is_gone_is_refused_as_ever(stand: Stand)
 async def test_one_that_was_killed_while_it_waited(stand: Stand) -> None:
     for noticed in (False, True):
         spec = stand.spec("/bin/echo", "played")
-        stand.start(spec)
+        await stand.start(spec)
         (proc,) = find_tokens([spec.token])[spec.token]
         os.kill(proc.pid, signal.SIGKILL)
         if noticed:
@@ -320,7 +323,7 @@ async def test_one_that_was_killed_while_it_waited(stand: Stand) -> None:
 
 async def test_one_that_is_not_needed_leaves(stand: Stand) -> None:
     spec = stand.spec("/bin/true")
-    stand.start(spec)
+    await stand.start(spec)
     assert stand.held(spec)
     stand.warm.drop()
     assert stand.warm.token is None
@@ -332,7 +335,7 @@ async def test_one_that_is_not_needed_leaves(stand: Stand) -> None:
 
 async def test_dropped_and_wanted_after_all(stand: Stand) -> None:
     spec = stand.spec("/bin/true")
-    stand.start(spec)
+    await stand.start(spec)
     stand.warm.drop()
     stand.warm.start(spec.token, spec.files, spec.env)
     assert stand.warm.token is None  # its lock is still held
@@ -343,7 +346,7 @@ async def test_the_same_attempt_under_another_token(stand: Stand) -> None:
     """It never ran, and was given up and intended anew."""
     for leaving in (False, True):
         spec = stand.spec("/bin/true")
-        stand.start(spec)
+        await stand.start(spec)
         if leaving:
             stand.warm.drop()
         again = replace(spec, token=new_token())
@@ -353,7 +356,7 @@ async def test_the_same_attempt_under_another_token(stand: Stand) -> None:
 
 async def test_a_stopped_one_is_ended_too(stand: Stand) -> None:
     spec = stand.spec("/bin/true")
-    stand.start(spec)
+    await stand.start(spec)
     (proc,) = find_tokens([spec.token])[spec.token]
     os.kill(proc.pid, signal.SIGSTOP)
     async with asyncio.timeout(PATIENCE):
@@ -363,7 +366,7 @@ async def test_a_stopped_one_is_ended_too(stand: Stand) -> None:
 
 async def test_one_waits_at_a_time(stand: Stand) -> None:
     first, second = stand.spec("/bin/true"), stand.spec("/bin/true")
-    stand.start(first)
+    await stand.start(first)
     stand.warm.start(second.token, second.files, second.env)
     assert stand.warm.token == first.token
     assert not second.files.status.exists()
@@ -371,9 +374,26 @@ async def test_one_waits_at_a_time(stand: Stand) -> None:
 
 async def test_a_run_directory_can_be_cleared_while_one_waits(stand: Stand, tmp_path: Path) -> None:
     spec = stand.spec("/bin/true")
-    stand.start(spec)
+    await stand.start(spec)
     shutil.rmtree(tmp_path)
     assert stand.warm.token == spec.token
+
+
+async def test_dropped_while_it_is_being_started(stand: Stand) -> None:
+    spec = stand.spec("/bin/true")
+    stand.warm.start(spec.token, spec.files, spec.env)
+    stand.warm.drop()
+    await stand.warm.settle()
+    assert stand.warm.token is None
+    assert not stand.held(spec)
+    assert not find_tokens([spec.token])
+    assert await stand.play(spec, warm=False) == AttemptEnd(0)
+
+
+async def test_wanted_while_it_is_being_started(stand: Stand) -> None:
+    spec = stand.spec("/bin/true")
+    stand.warm.start(spec.token, spec.files, spec.env)
+    assert await stand.play(spec, warm=True) == AttemptEnd(0)
 
 
 async def test_whatever_is_lacking_there_is_just_none(
@@ -386,16 +406,18 @@ async def test_whatever_is_lacking_there_is_just_none(
     for where, what in (
         (os, "pipe"),
         (os, "memfd_create"),
-        (warm_module, "spawn"),
+        (spawn_module, "_spawn"),
         (os, "pidfd_open"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(where, what, refuse)
             stand.warm.start(spec.token, spec.files, spec.env)
+            await stand.warm.ready()
         assert stand.warm.token is None
         assert not stand.held(spec)
     missing = AttemptFiles(stand.run_dir / "gone", 1, 1)
     stand.warm.start(spec.token, missing, spec.env)
+    await stand.warm.ready()
     assert stand.warm.token is None
     assert await stand.play(spec, warm=False) == AttemptEnd(0)
 
@@ -419,11 +441,14 @@ def test_a_killed_conductor_leaves_nothing(tmp_path: Path, settled: bool) -> Non
         from pathlib import Path
         from marianne_core.run import warm
         from marianne_core.run.attempt_files import AttemptFiles
+        from marianne_core.run.spawn import Spawner
         from marianne_core.run.waiter import Waiter
         async def main():
             warm.SHELL = {warm_module.SHELL!r}
-            place = warm.Warm(Waiter())
+            place = warm.Warm(Waiter(), Spawner())
             place.start({token!r}, AttemptFiles(Path({str(tmp_path)!r}), 1, 1), dict(os.environ))
+            assert place.token
+            await place.ready()
             assert place.token
             if {settled}:
                 time.sleep(0.1)

@@ -160,6 +160,10 @@ class Journal:
         with contextlib.suppress(StateError):
             await self._wait_for(Work(sync=Sync.WRITE))
 
+    def hasten(self) -> None:
+        """Begin to write what was added so far: somebody is going to wait for it in a moment."""
+        self._hand_over()
+
     async def flush(self) -> None:
         """Everything added so far is on the disk when this returns.
 

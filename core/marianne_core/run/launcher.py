@@ -95,7 +95,8 @@ class Launcher:
     def __init__(self, spawner: Spawner | None = None) -> None:
         """`spawner` is what `start` uses."""
         prepare_descriptors()
-        self._spawner = spawner or Spawner()
+        self.spawner = spawner or Spawner()
+        """What programs are spawned with, beside the loop."""
 
     async def start(self, spec: LaunchSpec) -> Shim:
         """Start an attempt, without waiting for the instrument and without keeping the loop.
@@ -104,7 +105,7 @@ class Launcher:
         """
         ready = _Ready.of(spec)
         with _failing(spec):
-            pid = await self._spawner.spawn(
+            pid = await self.spawner.spawn(
                 SHELL,
                 ready.argv,
                 spec.env,
@@ -128,7 +129,7 @@ class Launcher:
 
     def close(self) -> None:
         """End the threads of `start`."""
-        self._spawner.close()
+        self.spawner.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class Musician:
         self._ensemble = ensemble
         self._launcher = launcher
         self._waiter = waiter
-        self.warm = Warm(waiter)
+        self.warm = Warm(waiter, launcher.spawner)
         """The shim of the attempt that is likely next, if one was started ahead."""
         self._validator = validator
         self._environ = environ
@@ -173,8 +173,8 @@ class Musician:
 
     async def close(self) -> None:
         """Look after what the last attempts left behind, for at most a second or two."""
-        self._launcher.close()
         await self.warm.close()
+        self._launcher.close()
         await self._strays.close()
 
     async def end(self, attempt: Playing, ended: Ended, reason: str) -> None:

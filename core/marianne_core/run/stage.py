@@ -99,6 +99,8 @@ class Stage:
         self._early_kills: dict[tuple[int, int], Kill] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._leaving = False
+        self._builds_on_others = False
+        """Something was launched that must not start before the rows of what ended are written."""
         self._ahead: tuple[Playing, Launch] | None = None
         """The attempt whose shim waits already, and the one beside which it was started."""
         self.musician = musician(self)
@@ -122,6 +124,7 @@ class Stage:
         untried = not (record.retries_used or record.completions_used or record.lost_in_row)
         token = self._intents.token_of(effect)
         attempt = Playing(run, effect.num, effect.attempt, effect.mode, token, untried)
+        self._builds_on_others |= bool(run.plan.sheets[effect.num - 1].deps)
         self._play(attempt, self.musician.play)
 
     def kill(self, effect: Kill) -> None:
@@ -317,6 +320,10 @@ class Stage:
         )
         run.ending = None
         self._add(rows)
+        if self._builds_on_others:
+            # What follows waits for these rows before it starts; until then it is prepared.
+            self._builds_on_others = False
+            self._journal.hasten()
         self._cool_down(attempt)
 
     def _warm_up(self, attempt: Playing) -> None:

@@ -42,7 +42,7 @@ from marianne_core.run.shim import (
     order_text,
     waiting_argv,
 )
-from marianne_core.run.spawn import spawn
+from marianne_core.run.spawn import Spawner
 from marianne_core.run.waiter import Ended, Waiter
 
 _LAST_SECONDS = 1.0
@@ -65,35 +65,56 @@ class _Waiting:
     """Closes all of them."""
 
 
+class _Coming:
+    """A shim that is being started."""
+
+    def __init__(self, token: str, files: AttemptFiles) -> None:
+        self.token = token
+        self.files = files
+        self.wanted = True
+        """False: it is to leave as soon as it is there."""
+        self.task: asyncio.Task[None]
+
+
 class Warm:
     """Holds at most one waiting shim. Belongs to one event loop."""
 
-    def __init__(self, waiter: Waiter) -> None:
+    def __init__(self, waiter: Waiter, spawner: Spawner) -> None:
         self._waiter = waiter
+        self._spawner = spawner
+        self._coming: _Coming | None = None
         self._waiting: _Waiting | None = None
         self._leaving: dict[AttemptFiles, Ended] = {}
         """Ends of shims that were told to leave without an order: their locks are held until then."""
 
     @property
     def token(self) -> str | None:
-        """Whose shim waits; None: nobody's."""
+        """Whose shim waits, or will in a moment; None: nobody's."""
+        if self._coming is not None:
+            return self._coming.token
         return self._waiting.shim.token if self._waiting is not None else None
 
     def start(self, token: str, files: AttemptFiles, env: Mapping[str, str]) -> None:
         """Start the shim of an attempt whose intent is committed; it waits for its order.
 
-        Takes as long as an ordinary launch. Does nothing while another waits, or where the system
-        refuses something: then there is just none.
+        Does nothing while another waits, or where the system refuses something: then there is just
+        none. `env` must not be changed afterwards (see `Spawner`).
         """
         check_token(token)
-        if self._waiting is not None or files in self._leaving or not _possible():
-            return
-        with contextlib.suppress(OSError, ValueError, RuntimeError):
-            self._waiting = self._started(token, files, env)
-            self._waiting.gone.add_done_callback(self._gone)
+        busy = self._coming is not None or self._waiting is not None or files in self._leaving
+        if not busy and _possible():
+            self._coming = _Coming(token, files)
+            self._coming.task = asyncio.create_task(self._come(self._coming, env), name="mzt-warm")
+
+    async def ready(self) -> None:
+        """Returns when the shim that is being started is there, or was refused by the system."""
+        if self._coming is not None:
+            await asyncio.shield(self._coming.task)
 
     async def make_way(self, spec: LaunchSpec) -> None:
         """What holds this attempt's files fits it, or is gone, when this returns."""
+        if self._coming is not None and self._coming.files == spec.files:
+            await self.ready()
         waiting = self._waiting
         if waiting is not None and waiting.shim.files == spec.files and not _fits(waiting, spec):
             self.drop()
@@ -126,7 +147,9 @@ class Warm:
         return waiting.shim
 
     def drop(self) -> None:
-        """End the waiting shim, if there is one: it is not needed."""
+        """End the shim that waits, or is coming, if there is one: it is not needed."""
+        if self._coming is not None:
+            self._coming.wanted = False
         waiting, self._waiting = self._waiting, None
         if waiting is None:
             return
@@ -139,6 +162,8 @@ class Warm:
 
     async def settle(self) -> None:
         """Returns when nothing is left of shims that were told to leave."""
+        if self._coming is not None and not self._coming.wanted:
+            await self.ready()
         if self._leaving:
             await asyncio.wait(self._leaving.values(), timeout=_LAST_SECONDS)
 
@@ -147,7 +172,17 @@ class Warm:
         self.drop()
         await self.settle()
 
-    def _started(self, token: str, files: AttemptFiles, env: Mapping[str, str]) -> _Waiting:
+    async def _come(self, coming: _Coming, env: Mapping[str, str]) -> None:
+        try:
+            with contextlib.suppress(OSError, ValueError, RuntimeError):
+                self._waiting = await self._started(coming.token, coming.files, env)
+                self._waiting.gone.add_done_callback(self._gone)
+        finally:
+            self._coming = None
+        if not coming.wanted:
+            self.drop()
+
+    async def _started(self, token: str, files: AttemptFiles, env: Mapping[str, str]) -> _Waiting:
         with ExitStack() as ours, ExitStack() as its:
             status = open_status_locked(files.name("st"))
             its.callback(os.close, status)
@@ -156,10 +191,11 @@ class Warm:
             ours.callback(os.close, order)
             stdin = lift_descriptor(os.memfd_create("stdin"))
             ours.callback(os.close, stdin)
-            pid = spawn(
+            its.pop_all()  # the spawner closes them
+            pid = await self._spawner.spawn(
                 SHELL,
                 waiting_argv(token),
-                {**env, TOKEN_VARIABLE: token},
+                env,
                 [
                     (os.POSIX_SPAWN_DUP2, stdin, 0),
                     (os.POSIX_SPAWN_OPEN, 1, files.name("out"), OUTPUT, 0o600),
@@ -167,6 +203,8 @@ class Warm:
                     (os.POSIX_SPAWN_DUP2, status, STATUS_DESCRIPTOR),
                     (os.POSIX_SPAWN_DUP2, reading, ORDER_DESCRIPTOR),
                 ],
+                marks={TOKEN_VARIABLE: token},
+                close=(status, reading),
             )
             try:
                 pidfd = os.pidfd_open(pid)
@@ -175,7 +213,7 @@ class Warm:
             except (OSError, RuntimeError):
                 # Nobody reaps it, so its pid cannot be another's.
                 os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+                os.waitpid(pid, 0)  # noqa: ASYNC222 -- it is dead already
                 raise
             shim = Shim(pid, files, token, gone)
             return _Waiting(shim, env, gone, order, stdin, pidfd, ours.pop_all())
