@@ -117,6 +117,16 @@ def test_fan_in_of_thousands_on_thousands_makes_one_gate() -> None:
     assert len(finish(graph, 50_000)) == 50_000
 
 
+def test_a_block_that_is_given_twice_counts_once() -> None:
+    """Else those who wait for it look like more, and like neighbours of each other."""
+    twice = (range(1, 2), range(1, 2))
+    waiting = (4, 6, 7)
+    tasks = [SheetTask(n, twice if n in waiting else ()) for n in range(1, 8)]
+    graph = SheetGraph(tasks)
+    assert [graph.nodes[n].waiting for n in waiting] == [1, 1, 1]
+    assert finish(graph, 1) == set(waiting)
+
+
 def test_an_empty_block_holds_nobody_up() -> None:
     graph = SheetGraph([SheetTask(1, (range(5, 5),))])
     assert graph.nodes[1].waiting == 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from marianne_core.decide import graph, life
@@ -153,6 +153,8 @@ class Both:
 
 @settings(deadline=None, max_examples=80)
 @given(seed=st.integers(0, 10**6), start=st.integers(0, 12), steps=st.integers(1, 40))
+@example(seed=11428, start=8, steps=2)  # a block of dependencies that is given twice
+@example(seed=282864, start=5, steps=38)
 def test_at_once_and_one_by_one_give_the_same_pictures(seed, start, steps) -> None:
     both = Both(seed, random_tasks(Random(seed)))
     first = replace(both.added, start_sheet=start or None)

@@ -119,7 +119,7 @@ class SheetGraph:
                 continue
             if deps is not last_deps:  # the sheets of a stage share one tuple
                 last_deps, last_lists = deps, []
-                for block in deps:
+                for block in dict.fromkeys(deps):  # given twice, it is waited for once
                     if block.step != 1:
                         raise ValueError(
                             f"sheet {num}: {block} is not a block of consecutive sheets"
