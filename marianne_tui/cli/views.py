@@ -50,7 +50,7 @@ class View(Protocol):
 class LineView:
     """One line per event on stdout: for pipes, files and logs of other programs."""
 
-    refresh_seconds = 5.0
+    refresh_seconds = 30.0
 
     def __init__(self) -> None:
         self._titles: Mapping[int, str] = {}
@@ -83,7 +83,7 @@ class LineView:
 class JsonView:
     """Events as NDJSON on stdout; the last line is the status. What is said goes to stderr."""
 
-    refresh_seconds = 5.0
+    refresh_seconds = 30.0
 
     def __init__(self) -> None:
         self._out = Output()
@@ -111,7 +111,7 @@ class JsonView:
 class QuietView:
     """Nothing while all goes well; one line on stderr when the run did not complete."""
 
-    refresh_seconds = 5.0
+    refresh_seconds = 30.0
 
     def say(self, text: str) -> None:
         """Dropped: -q asked for silence."""

@@ -106,7 +106,7 @@ class Plan:
     conditions: Mapping[str, Condition]
     """Parsed `condition` of every validation rule, by text."""
 
-    @property
+    @cached_property
     def base(self) -> Path:
         """The folder of the score file: where relative paths outside the workspace start."""
         return self.path.parent

@@ -25,7 +25,7 @@ class Ensemble:
         self._profiles = profiles
         self._base = dict(base)
         self._clock = clock
-        self._programs: dict[tuple[str, str | None, Path], tuple[str, float]] = {}
+        self._programs: dict[tuple[str, str | None, str], tuple[str, float]] = {}
         self._environments: dict[str, Environment] = {}
         self._readers: dict[str, ResultReader] = {}
 
@@ -62,7 +62,7 @@ class Ensemble:
         Raises LaunchError as that does.
         """
         now = self._clock.now()
-        key = (name, path, base)
+        key = (name, path, str(base))
         found, until = self._programs.get(key, ("", 0.0))
         if now >= until:
             found = str(resolve_program(name, path, base))

@@ -8,13 +8,12 @@ lock is held exactly as long as the shim lives.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -176,13 +175,21 @@ class _Ready:
         return cls(argv, actions, tuple(descriptors))
 
 
-@contextlib.contextmanager
-def _failing(spec: LaunchSpec, where: str = "") -> Iterator[None]:
-    """What the system says to a start, as a LaunchError."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise launch_error(error, spec.argv[0], where or str(spec.files.run_dir)) from error
+class _failing:
+    """What the system says to a start within it, as a LaunchError."""
+
+    __slots__ = ("_spec", "_where")
+
+    def __init__(self, spec: LaunchSpec, where: str = "") -> None:
+        self._spec = spec
+        self._where = where
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError | ValueError):
+            where = self._where or str(self._spec.files.run_dir)
+            raise launch_error(error, self._spec.argv[0], where) from error
 
 
 def resolve_program(name: str, path_env: str | None, cwd: Path | None = None) -> Path:
@@ -239,12 +246,12 @@ def check_directory(cwd: Path) -> None:
     """Raise LaunchError (E603) unless a program can be started in this working directory."""
     if not cwd.is_absolute():
         raise ValueError(f"{cwd} is not an absolute path")
+    if os.access(f"{cwd}/.", os.X_OK):
+        return  # one call says it all
     if not os.path.isdir(cwd):
         problem = "is not a directory" if os.path.lexists(cwd) else "does not exist"
-    elif not os.access(cwd, os.X_OK):
-        problem = "cannot be entered"
     else:
-        return
+        problem = "cannot be entered"
     raise LaunchError(
         f"the working directory {problem}", where=str(cwd), code="E603", retriable=False
     )

@@ -297,7 +297,7 @@ class Musician:
             previous=previous,
             last_report=run.reports.get(sheet.num),
         )
-        if not os.path.isdir(plan.workspace):
+        if not os.access(plan.workspace, os.F_OK):
             plan.workspace.mkdir(exist_ok=True)
         invocation = build_invocation(
             profile,

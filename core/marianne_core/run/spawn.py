@@ -132,8 +132,8 @@ class Spawner:
                 return spawn(path, argv, {**env, **(marks or {})}, file_actions)
             order = _Order(
                 path,
-                _strings([os.fsencode(argument) for argument in argv]),
-                _strings([*self._encoded(env), *_variables(marks or {})]),
+                _array([_without_nul(os.fsencode(argument)) for argument in argv]),
+                _array([*self._encoded(env), *_variables(marks or {})]),
                 file_actions,
                 close,
             )
@@ -234,15 +234,19 @@ def _variables(env: Mapping[str, str]) -> list[bytes]:
     for name, value in env.items():
         if not name or "=" in name:
             raise ValueError("illegal environment variable name")
-        variables.append(os.fsencode(f"{name}={value}"))
+        variables.append(_without_nul(os.fsencode(f"{name}={value}")))
     return variables
 
 
-def _strings(texts: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
-    """An array as C programs get it, with NULL at its end. Raises ValueError for a NUL byte."""
-    for text in texts:
-        if b"\0" in text:
-            raise ValueError("embedded null byte")
+def _without_nul(text: bytes) -> bytes:
+    """The text itself. Raises ValueError for one that C would see the beginning of only."""
+    if b"\0" in text:
+        raise ValueError("embedded null byte")
+    return text
+
+
+def _array(texts: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
+    """An array of texts as C programs get it, with NULL at its end."""
     return (ctypes.c_char_p * (len(texts) + 1))(*texts, None)
 
 
