@@ -25,7 +25,7 @@ from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus, SheetStatus
 from marianne_core.remember.home import Home
 from marianne_core.remember.queries import open_reader
-from marianne_core.remember.rows import AttemptRow, EventRow, RunRow, ValidationRow
+from marianne_core.remember.rows import AttemptRow, EventRow, RunRow, SheetRow, ValidationRow
 from marianne_core.run.shim import ORDER_DESCRIPTOR
 
 MARK = "MZT_TEST_HOUSE"
@@ -135,6 +135,10 @@ class House:
     def attempts(self, sheet: int | None = None, job: str = "song") -> list[AttemptRow]:
         with open_reader(self.home) as reader:
             return reader.attempts(reader.get_run(JobRef.parse(job)).run_id, sheet)
+
+    def sheet_rows(self, job: str = "song") -> list[SheetRow]:
+        with open_reader(self.home) as reader:
+            return list(reader.sheets(reader.get_run(JobRef.parse(job)).run_id))
 
     def intents(self, job: str = "song") -> set[str]:
         """Tokens of all attempts that the store knows and that have not ended."""

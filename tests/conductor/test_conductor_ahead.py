@@ -6,8 +6,9 @@ import os
 
 import pytest
 
-from marianne_core.run.launcher import LaunchSpec, Shim
+from marianne_core.run.launcher import Launcher, LaunchSpec, Shim
 from marianne_core.run.processes import has_pidfd
+from marianne_core.run.stage import Stage
 from marianne_core.run.warm import Warm
 from tests.conductor.house import House, Playing, settled, submit, until
 
@@ -128,18 +129,63 @@ async def test_a_conductor_that_leaves_takes_it_along(house: House) -> None:
     assert house.lines("order") == ["1", "2", "3"]
 
 
-async def test_what_its_sheet_builds_on_is_in_the_store_before_it_is_ordered(
-    house: House, monkeypatch: pytest.MonkeyPatch
+_RULE = """
+validations:
+  - {type: command_succeeds, command: test ! -e changed, description: nobody changed it}
+"""
+
+
+_SKIPPED = """
+sheet:
+  {size: 1, total_items: 3, dependencies: {2: [1], 3: [2]}, skip_when: {1: 'True', 2: 'True'}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [(_CHAIN + _RULE, ["completed", "completed"]), (_SKIPPED, ["skipped"])],
+    ids=["validated", "skipped"],
+)
+async def test_what_a_sheet_builds_on_is_in_the_store_before_it_is_started(
+    house: House, monkeypatch: pytest.MonkeyPatch, text: str, ends: list[str]
 ) -> None:
-    plain = Warm.launch
-    known: list[bool] = []
+    """What only the store tells: after a kill it would be judged anew, on changed files."""
+    ordered, spawned = Warm.launch, Launcher.start
+    known: list[str] = []
+
+    def look(spec: LaunchSpec) -> None:
+        if spec.files.sheet > 1:
+            assert spec.token in house.intents()
+            known.append(house.sheet_rows()[spec.files.sheet - 2].status)
 
     def launch(self: Warm, spec: LaunchSpec) -> Shim | None:
-        if spec.files.sheet > 1:
-            (before,) = house.attempts(spec.files.sheet - 1)
-            known.append(before.ended == "ok" and spec.token in house.intents())
-        return plain(self, spec)
+        if self.token == spec.token:
+            look(spec)
+        return ordered(self, spec)
+
+    async def start(self: Launcher, spec: LaunchSpec) -> Shim:
+        look(spec)
+        return await spawned(self, spec)
 
     monkeypatch.setattr(Warm, "launch", launch)
-    assert (await house.play(house.score(_CHAIN, script="true"))).status == "completed"
-    assert known == [True, True]
+    monkeypatch.setattr(Launcher, "start", start)
+    assert (await house.play(house.score(text, script="true"))).status == "completed"
+    assert known == ends
+
+
+async def test_a_killed_conductor_whose_last_rows_were_never_written(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A result that its files tell needs no row: the next sheet runs already."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Stage, "_add", lambda self, rows: None)
+        async with Playing(house, house.score(_CHAIN, script=_HELD)):
+            house.put("go-1")
+            await until(lambda: len(house.lines("order")) == 2, "the second sheet runs")
+    assert house.sheet_rows()[0].status == "in_progress"
+    for num in (2, 3):
+        house.put(f"go-{num}")
+    async with house.conductor() as conductor:
+        await settled(conductor)
+        assert (await house.run(conductor)).tries == [1, 1, 1]
+    assert house.lines("order") == ["1", "2", "3"]

@@ -103,7 +103,8 @@ async def test_a_dependent_starts_when_what_it_builds_on_is_stored(
     """Else a kill could have work judged again that a dependent has changed already."""
     monkeypatch.setattr("marianne_core.remember.journal._LINGER", 30.0)
     score = house.score(
-        "sheet: {size: 1, total_items: 2, dependencies: {2: [1]}}",
+        "sheet: {size: 1, total_items: 2, dependencies: {2: [1]}}\n"
+        "validations: [{type: file_exists, path: order}]",
         script="echo {{ sheet_num }} >> order; until [ -e go{{ sheet_num }} ]; do sleep 0.02; done",
     )
     house.put("go1")

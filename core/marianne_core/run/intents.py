@@ -59,6 +59,10 @@ class Intents:
         key = (launch.run_id, launch.num, launch.attempt)
         return self._tokens[key] if key in self._unused and key not in self._commits else None
 
+    def coming(self, launch: Launch) -> asyncio.Task[None] | None:
+        """The commit that an attempt's intent is part of, while it is under way."""
+        return self._commits.get((launch.run_id, launch.num, launch.attempt))
+
     async def committed(self, run_id: int, num: int, attempt: int) -> None:
         """Returns when the attempt's intent is in the store. Raises StateError when it cannot be."""
         key = (run_id, num, attempt)

@@ -100,7 +100,11 @@ class Stage:
         self._endings: set[asyncio.Task[None]] = set()
         self._leaving = False
         self._builds_on_others = False
-        """Something was launched that must not start before the rows of what ended are written."""
+        """A sheet was just launched that depends on others."""
+        self._judged = False
+        """Something ended since `_judging` whose files alone do not tell its result."""
+        self._judging: asyncio.Future[None] | None = None
+        """Done when what ended before it is in the store, or cannot be written."""
         self._ahead: tuple[Playing, Launch] | None = None
         """The attempt whose shim waits already, and the one beside which it was started."""
         self.musician = musician(self)
@@ -194,8 +198,7 @@ class Stage:
         try:
             await self._intents.committed(attempt.run.run_id, attempt.num, attempt.number)
             if attempt.run.plan.sheets[attempt.num - 1].deps:
-                # What it builds on is in the store before it may change it.
-                await self._journal.commit([], sync=Sync.WRITE)
+                await self._judgements_written()
         except StateError as error:
             raise _NotIntended(str(error)) from error
 
@@ -320,11 +323,27 @@ class Stage:
         )
         run.ending = None
         self._add(rows)
-        if self._builds_on_others:
+        # Whoever has only an exit status has the same one after a kill. What was validated or
+        # skipped would be judged anew.
+        self._judged |= outcome.ended is not Ended.OK or attempt.report is not None
+        if self._builds_on_others and self._judged:
             # What follows waits for these rows before it starts; until then it is prepared.
-            self._builds_on_others = False
             self._journal.hasten()
+        self._builds_on_others = False
         self._cool_down(attempt)
+
+    async def _judgements_written(self) -> None:
+        """What a dependent builds on is in the store before it may change it: else a kill could let
+        its files be validated a second time, as the dependent left them. Raises StateError."""
+        judging = self._judging
+        failed = judging is not None and judging.done() and judging.exception() is not None
+        if self._judged or failed:
+            self._judged = False
+            judging = self._judging = asyncio.ensure_future(
+                self._journal.commit([], sync=Sync.WRITE)
+            )
+        if judging is not None and not judging.done():
+            await asyncio.shield(judging)
 
     def _warm_up(self, attempt: Playing) -> None:
         """While this attempt runs alone, start the shim of the one that is likely next.
@@ -340,6 +359,8 @@ class Stage:
             if run is not None and token is not None:
                 self._ahead = attempt, launch
                 self.musician.warm_up(run, launch.num, launch.attempt, token)
+            elif (coming := self._intents.coming(launch)) is not None:
+                coming.add_done_callback(lambda _: self._warm_up(attempt))
 
     def _cool_down(self, over: Playing) -> None:
         """End the shim that waits, if it was not needed when the attempt beside it was over."""
