@@ -77,6 +77,38 @@ def test_integer_like_keys_become_integers() -> None:
     assert variables == {"1": "a", "t": {2: {-3: "b", "04": "c", 5: "d"}}}
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ('sheet: {size: 1, total_items: 3, dependencies: {3: [1, 2], "3": []}}', [3]),
+        (
+            'sheet:\n  size: 1\n  total_items: 3\n  fan_out:\n    2: 3\n    "2": 1\n    "02": 1',
+            [8, 9],
+        ),
+        ('sheet: {size: 1, total_items: 3, per_sheet_instruments: {" 1": cli, "1": x}}', [3]),
+        ('sheet: {size: 1, total_items: 3, skip_when: {+1: "true", "1": "false"}}', [3]),
+        ("sheet: {size: 1, total_items: 3, fan_out_stage_map: {'1': {}, 1: {}}}", [3]),
+        ('sheet: {size: 1, total_items: 3}\nmovements:\n  1: {}\n  "1": {}', [6]),
+        ('sheet: {size: 1, total_items: 3}\nbackend:\n  timeout_overrides: {1: 4, "1": 9}', [5]),
+        (
+            "sheet: {size: 1, total_items: 3}\ninstrument_config:\n"
+            "  timeout_overrides:\n    1: 4\n    '01': 9",
+            [7],
+        ),
+    ],
+)
+def test_two_spellings_of_one_number_key_are_refused(text: str, lines: list[int]) -> None:
+    found = problems(f"name: a\nprompt: {{template: x}}\n{text}\n", "")
+    assert [(p.code, p.line) for p in found] == [("V000", line) for line in lines]
+    assert all("stands twice, as " in p.message for p in found)
+
+
+def test_number_keys_in_quotes_are_still_numbers() -> None:
+    text = "name: a\nprompt: {template: x}\nsheet: {size: 1, total_items: 3, skip_when: "
+    score = score_from_text(text + '{"2": "true", 3: "no"}}', Path("x.yaml"))
+    assert score.config.sheet.skip_when == {2: "true", 3: "no"}
+
+
 def test_twins_among_variable_keys_are_refused() -> None:
     text = SMALLEST.replace("template: x", 'template: x, variables: {t: {"1": a, 1: b}}')
     assert "stands twice" in problems(text, "")[0].message

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +15,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
+    ValidationError,
     ValidationInfo,
     field_validator,
 )
@@ -57,7 +60,7 @@ class Strict(BaseModel):
     """Unknown keys are errors, values do not change after loading, numbers are finite.
 
     Numbers in quotes are read as numbers, as people's files have them; true and false are not
-    numbers.
+    numbers. Two spellings of one number as keys of one map are an error.
     """
 
     model_config = ConfigDict(
@@ -76,7 +79,50 @@ class Strict(BaseModel):
             field = cls.model_fields.get(info.field_name or "")
             if field is not None and field.annotation in _NUMBERS:
                 raise PydanticCustomError("bool_as_number", "true and false are not numbers")
+        elif isinstance(value, dict) and info.field_name in _maps_of_numbers(cls):
+            _refuse_twins(value)
         return value
+
+
+@cache
+def _maps_of_numbers(model: type[BaseModel]) -> frozenset[str]:
+    """The fields of a model that are maps with numbers as keys."""
+    return frozenset(
+        name
+        for name, field in model.model_fields.items()
+        if any(_has_number_keys(part) for part in (field.annotation, *get_args(field.annotation)))
+    )
+
+
+def _has_number_keys(annotation: Any) -> bool:
+    if get_origin(annotation) is not dict:
+        return False
+    key = get_args(annotation)[0]
+    return int in (key, *get_args(key))
+
+
+@cache
+def _whole_number() -> TypeAdapter[int]:
+    return TypeAdapter(int)
+
+
+def _refuse_twins(value: dict[Any, Any]) -> None:
+    """Keys that are read as the same number: the later one would replace the earlier silently."""
+    if not any(isinstance(key, str) for key in value):
+        return
+    first: dict[int, str | int] = {}
+    rules = []
+    for key in value:
+        try:
+            number = _whole_number().validate_python(key)
+        except ValidationError:
+            continue  # reported as what it is
+        if number in first:
+            text = f"key {number} stands twice, as {first[number]!r} and as {key!r}"
+            rules.append(BrokenRule(text, (key,)))
+        first.setdefault(number, key)
+    if rules:
+        raise broken_rules(rules)
 
 
 _NUMBERS: Final[tuple[Any, ...]] = (int, float, int | None, float | None)
