@@ -9,7 +9,7 @@ from marianne_core.config.instrument import InstrumentProfile
 from marianne_core.config.load import Score
 from marianne_core.model.problem import Problem
 from marianne_core.plan.checks import checked_plan
-from marianne_core.plan.rehearsal import MAX_SHEETS, chosen, preview, sheet_list
+from marianne_core.plan.rehearsal import preview, sheet_list
 from marianne_core.plan.sheets import Plan
 
 Check = Callable[..., list[Problem]]
@@ -175,21 +175,6 @@ def test_files_that_commands_refer_to(problems_of: Check, tmp_path: Path) -> Non
     assert [p.message for p in found] == [
         "the command refers to /nowhere/check.py, which does not exist"
     ]
-
-
-def test_of_a_huge_fan_out_the_ends_are_rendered(
-    problems_of: Check, plan_of: Callable[..., Plan]
-) -> None:
-    text = """
-    sheet: {size: 1, total_items: 4, fan_out: {2: 900, 3: 900}}
-    prompt: {template: "{% if instance == 900 %}{{ nope }}{% endif %}"}
-    validations: [{type: file_exists, path: a, condition: sheet_num == 444}]
-    """
-    found = problems_of(text)
-    assert [(p.code, p.severity) for p in found] == [("V118", "info"), ("V101", "error")]
-    numbers = chosen(plan_of(text.replace("{{ nope }}", "")))
-    assert len(numbers) <= MAX_SHEETS
-    assert {1, 2, 901, 902, 1801, 1802} <= set(numbers)
 
 
 def test_a_preview_is_the_prompt_of_the_first_attempt(plan_of: Callable[..., Plan]) -> None:

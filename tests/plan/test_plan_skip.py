@@ -81,3 +81,16 @@ def test_broken_expressions_refuse_the_score(problems_of: Callable[..., list[Pro
     )
     assert [(p.code, p.severity) for p in found] == [("V112", "error")] * 2
     assert "there is no sheet 7" in found[1].message
+
+
+def test_keys_of_an_expanded_score_are_sheets(plan_of: Callable[..., Plan]) -> None:
+    stage_map = ", ".join(f"{n}: {{stage: 2, instance: {n - 1}, fan_count: 3}}" for n in (2, 3, 4))
+    skips = "skip_when: {3: 'true'}, skip_when_command: {2: {command: 'false'}}"
+    expanded = plan_of(
+        f"sheet: {{size: 1, total_items: 5, {skips}, fan_out_stage_map: {{{stage_map}}}}}"
+    )
+    assert [expanded.skip_condition(n) for n in range(1, 6)] == [None, None, "true", None, None]
+    assert [n for n in range(1, 6) if expanded.skip_command(n)] == [2]
+    fanned = plan_of(f"sheet: {{size: 1, total_items: 3, {skips}, fan_out: {{2: 3}}}}")
+    assert [fanned.skip_condition(n) for n in range(1, 6)] == [None, None, None, None, "true"]
+    assert [n for n in range(1, 6) if fanned.skip_command(n)] == [2, 3, 4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from marianne_core.config.score.sheet import InjectionCategory
 from marianne_core.model.outcome import ValidationReport
@@ -25,7 +26,7 @@ _HEADINGS = {
 """Order and titles of the injected sections."""
 
 
-_INJECTED = {
+INJECTED: Final = {
     "injected_context": InjectionCategory.CONTEXT,
     "injected_skills": InjectionCategory.SKILL,
     "injected_tools": InjectionCategory.TOOL,
@@ -92,13 +93,13 @@ def injects(plan: Plan, num: int, *, raw: bool) -> bool:
     """Whether files are read for the prompt: a raw one has only those that its template shows."""
     if not items_for(plan, num):
         return False
-    return not raw or not plan.renderer.names.isdisjoint(_INJECTED)
+    return not raw or not plan.renderer.names.isdisjoint(INJECTED)
 
 
 def _injected_variables(plan: Plan, injected: Injected) -> dict[str, list[str]]:
     return {
         name: injected.of(category)
-        for name, category in _INJECTED.items()
+        for name, category in INJECTED.items()
         if name not in plan.variables
     }
 

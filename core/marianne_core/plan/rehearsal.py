@@ -1,52 +1,43 @@
 """Render every sheet before anything runs, to find what is certain to fail.
 
 What earlier sheets will say is not known yet, so a stand-in takes its place. A failure counts as
-certain when it happens in the same words with the stand-in and with no context at all; one that
-depends on what earlier sheets say is a warning.
+certain when it happens in the same words whatever a run may bring; one that depends on it is a
+warning. What stands behind an undefined variable is looked at, too, so that all of them are found
+at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from marianne_core.model.problem import Problem, Severity
-from marianne_core.plan.cross_sheet import CrossSheet, window_of
-from marianne_core.plan.expressions import ExpressionError
-from marianne_core.plan.placeholders import PlaceholderError
-from marianne_core.plan.prompt import build_prompt, extensions
-from marianne_core.plan.rules import KNOWN_NAMES_HINT, applies, bind
+from marianne_core.plan.prompt import build_prompt
+from marianne_core.plan.rule_rehearsal import rehearse_rules
+from marianne_core.plan.sampling import Allowance, numbers_in, sheets_to_try
+from marianne_core.plan.sandbox import steps_taken
 from marianne_core.plan.sheets import Plan
+from marianne_core.plan.stand_ins import UNKNOWN_YET, Absent, Present, likely, stand_in, unlikely
 from marianne_core.plan.templates import (
     Fault,
+    Renderer,
     TemplateProblem,
+    cached_template,
     excused_names,
     undefined_hint,
 )
-from marianne_core.plan.variables import TEMPLATE_NAMES, rule_variables, template_variables
-from marianne_core.plan.where import Places
+from marianne_core.plan.variables import TEMPLATE_NAMES, template_variables
+from marianne_core.plan.where import Place, Places
 
-MAX_SHEETS = 300
-"""Sheets that are rendered; of a larger score these are the first and last of every movement."""
-
-_CONTEXT = frozenset({"previous_outputs", "previous_files", "skipped_upstream"})
-
-
-class _AnyFile(dict[str, str]):
-    """Stands for `previous_files`: whichever file a template asks for is there, and empty."""
-
-    def __missing__(self, key: str) -> str:
-        return ""
-
-
-def stand_in(plan: Plan, num: int) -> CrossSheet:
-    """Context of a sheet as if every sheet before it had completed without a word."""
-    settings = plan.config.cross_sheet
-    outputs: dict[int, str] = {}
-    if settings is not None and settings.auto_capture_stdout:
-        outputs = dict.fromkeys(window_of(settings, num), "")
-    files: Mapping[str, str] = _AnyFile() if settings and settings.capture_files else {}
-    return CrossSheet(previous_outputs=outputs, previous_files=files)
+_MANY: Final = 50
+"""Undefined variables of one template that are reported at once."""
+_SHEET_STEPS: Final = 20
+"""Work of a sheet whose template does nothing, in steps of a template."""
+_FAILURE_STEPS: Final = 400
+"""Work of finding the words for a failure."""
+_DIGITS: Final = re.compile(r"-?\d+")
 
 
 def preview(plan: Plan, num: int) -> str:
@@ -57,15 +48,16 @@ def preview(plan: Plan, num: int) -> str:
     return build_prompt(plan, num, previous=stand_in(plan, num)).text
 
 
-def chosen(plan: Plan, limit: int = MAX_SHEETS) -> list[int]:
-    """Numbers of the sheets to rehearse: all, or the ends of every movement and some between."""
-    total = plan.total_sheets
-    if total <= limit:
-        return list(range(1, total + 1))
-    ends = [n for stage in plan.stages for n in (stage.sheets[0], stage.sheets[-1])]
-    picked = {total, *ends[: limit // 2]}
-    step = -(-total // (limit - len(picked)))
-    return sorted(picked.union(range(1, total + 1, step)))
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What makes failures of several sheets one finding."""
+
+    place: Place
+    """The directive that fails; empty for the prompt's template."""
+    message: str
+    """Without its numbers: `there is no element 4` is the same for element 5."""
+    line: int | None
+    certain: bool
 
 
 @dataclass(slots=True)
@@ -73,72 +65,156 @@ class _Finding:
     """One thing that is wrong, with the sheets it is wrong for."""
 
     error: TemplateProblem
-    certain: bool
     sheets: list[int] = field(default_factory=list)
 
 
 def rehearse(plan: Plan, places: Places) -> list[Problem]:
     """Everything that goes wrong when the sheets of a plan are rendered and their rules bound."""
-    numbers = chosen(plan)
-    problems = _templates(plan, numbers, places) + _rules(plan, numbers, places)
-    if len(numbers) < plan.total_sheets:
-        text = f"{len(numbers)} of {plan.total_sheets} sheets were rendered as a check"
+    return _templates(plan, places) + rehearse_rules(plan, places)
+
+
+def _templates(plan: Plan, places: Places) -> list[Problem]:
+    findings: dict[_Key, _Finding] = {}
+    allowance = Allowance()
+    numbers = numbers_in(plan.variables)
+    for _, template in _templates_of(plan, 1):
+        numbers += template.numbers
+    for num in sheets_to_try(plan, numbers):
+        if allowance.used_up:
+            break
+        for key, error in _failures_of(plan, num, allowance):
+            findings.setdefault(key, _Finding(error)).sheets.append(num)
+    problems = [
+        _problem(key, found, places)
+        for key, found in findings.items()
+        # What is certain to fail for one sheet need not be told again for those where it may.
+        if key.certain or replace(key, certain=True) not in findings
+    ]
+    reported = {found.error.undefined for found in findings.values()}
+    problems += _never_taken(plan, reported)
+    if allowance.sheets < plan.total_sheets:
+        text = f"{allowance.sheets} of {plan.total_sheets} sheets were rendered as a check"
         problems.append(places.problem(Severity.INFO, "V118", text, ("sheet",)))
     return problems
 
 
-def _templates(plan: Plan, numbers: Iterable[int], places: Places) -> list[Problem]:
-    findings: dict[tuple[str, int | None], _Finding] = {}
-    for num in numbers:
-        error = _failure(plan, num, stand_in(plan, num))
-        if error is None:
-            continue
-        key = (error.message, error.line)
-        found = findings.get(key)
-        if found is None:
-            found = findings[key] = _Finding(error, _certain(plan, num, error))
-        found.sheets.append(num)
-    problems = [_problem(found, plan, places) for found in findings.values()]
-    reported = {found.error.undefined for found in findings.values()}
-    return problems + _never_taken(plan, reported)
+def _failures_of(
+    plan: Plan, num: int, allowance: Allowance
+) -> Iterator[tuple[_Key, TemplateProblem]]:
+    """What goes wrong for one sheet, and whether that is certain."""
+    known = template_variables(plan, num)
+    may_be_skipped = bool(plan.skip_condition(num) or plan.skip_command(num))
+    steps = _SHEET_STEPS
+    for place, template in _templates_of(plan, num):
+        depends = not template.names.isdisjoint(UNKNOWN_YET)
+        errors, taken = _faults(template, known, likely(plan, num) if depends else {})
+        steps += taken
+        certain = set() if may_be_skipped else set(errors)
+        if errors and depends:
+            for other in unlikely(plan, num):
+                found, taken = _faults(template, known, other)
+                certain &= found.keys()
+                steps += taken
+        for (message, line), error in errors.items():
+            words = _DIGITS.sub("0", message)
+            yield _Key(place, words, line, (message, line) in certain), error
+    allowance.spend(steps)
 
 
-def _failure(plan: Plan, num: int, context: CrossSheet) -> TemplateProblem | None:
-    variables = template_variables(
-        plan,
-        num,
-        previous_outputs=context.previous_outputs,
-        previous_files=context.previous_files,
-    )
+def _templates_of(plan: Plan, num: int) -> Iterator[tuple[Place, Renderer]]:
+    """The templates that make up a prompt, and where directives stand in the score."""
+    yield (), plan.renderer
+    if plan.sheet(num).choice.raw_prompt:
+        return
+    everywhere: Place = ("prompt", "prompt_extensions")
+    own: Place = ("sheet", "prompt_extensions", num)
+    for above, texts in (
+        (everywhere, plan.config.prompt.prompt_extensions),
+        (own, plan.config.sheet.prompt_extensions.get(num, ())),
+    ):
+        for index, text in enumerate(texts):
+            try:
+                yield (*above, index), cached_template(text)
+            except TemplateProblem:
+                continue  # its syntax was reported
+
+
+_Faults = dict[tuple[str, int | None], TemplateProblem]
+
+
+def _faults(
+    template: Renderer, known: Mapping[str, Any], given: Mapping[str, Any]
+) -> tuple[_Faults, int]:
+    """What is wrong with a template by message and line, and the steps it took to find out.
+
+    That is the first failure and, if it is an undefined variable, the undefined variables that
+    would be next, whether or not the first one were true.
+    """
+    variables = {**known, **given}
+    first, steps = _failure(template, variables)
+    if first is None:
+        return {}, steps
+    faults = {(first.message, first.line): first}
+    if not first.undefined:
+        return faults, steps
+    behind: list[_Faults] = []
+    for kind in (Absent, Present):
+        found, taken = _behind(template, variables, first.undefined, kind)
+        behind.append(found)
+        steps += taken
+    faults.update((key, error) for key, error in behind[0].items() if key in behind[1])
+    return faults, steps
+
+
+def _behind(
+    template: Renderer, variables: Mapping[str, Any], name: str, kind: type[Absent]
+) -> tuple[_Faults, int]:
+    """Undefined variables that show when the one before has a value."""
+    found: _Faults = {}
+    known = variables.keys()
+    steps = 0
+    while len(found) < _MANY:
+        variables = {**variables, name: kind(name=name)}
+        error, taken = _failure(template, variables)
+        steps += taken
+        # What else fails may fail because of the stand-in.
+        if error is None or not error.undefined or error.undefined in variables:
+            break
+        name = error.undefined
+        error.hint = undefined_hint(name, known)
+        found[error.message, error.line] = error
+    return found, steps
+
+
+def _failure(
+    template: Renderer, variables: Mapping[str, Any]
+) -> tuple[TemplateProblem | None, int]:
+    """How a template fails, if it does, and what it cost to render it, in steps."""
+    length = 0
+    failure = None
     try:
-        plan.renderer.render(variables)
-        if not plan.sheet(num).choice.raw_prompt:
-            extensions(plan, num, variables)
+        length = len(template.render(variables))
     except TemplateProblem as error:
-        return error
-    return None
+        failure = error
+    steps = steps_taken() + len(template.source) // 20 + length // 1000
+    return failure, steps if failure is None else steps + _FAILURE_STEPS
 
 
-def _certain(plan: Plan, num: int, error: TemplateProblem) -> bool:
-    if not plan.renderer.names & _CONTEXT:
-        return True
-    without = _failure(plan, num, CrossSheet())
-    return without is not None and (without.message, without.line) == (error.message, error.line)
-
-
-def _problem(found: _Finding, plan: Plan, places: Places) -> Problem:
-    severity = Severity.ERROR if found.certain else Severity.WARNING
-    problem = found.error.problem(severity)
-    if not problem.file:  # a directive, which does not know where it stands
-        own = ("sheet", "prompt_extensions", found.sheets[0])
-        everywhere = ("prompt", "prompt_extensions")
-        path = own if found.sheets[0] in plan.config.sheet.prompt_extensions else everywhere
-        problem = places.problem(severity, problem.code, problem.message, path, hint=problem.hint)
-    verb = "fails" if found.certain else "may fail, it depends on earlier sheets"
-    if len(found.sheets) > 1:
+def _problem(key: _Key, found: _Finding, places: Places) -> Problem:
+    error = found.error
+    if key.place:  # a directive, which does not know where it stands
+        origin = places.origin(key.place, "text")
+        error = TemplateProblem(
+            error.message, error.fault, origin, line=error.line, hint=error.hint
+        )
+    severity = Severity.ERROR if key.certain else Severity.WARNING
+    problem = error.problem(severity)
+    sheets = sorted(found.sheets)
+    verb = "fails" if key.certain else "may fail, it depends on what the run brings"
+    if len(sheets) > 1:
         verb = verb.replace("fails", "fail")
-    message = f"{problem.message}: {sheet_list(found.sheets)} {verb}"
-    return Problem(severity, problem.code, message, problem.file, problem.line, None, problem.hint)
+    message = f"{problem.message}: {sheet_list(sheets)} {verb}"
+    return replace(problem, message=message)
 
 
 def _never_taken(plan: Plan, reported: set[str]) -> list[Problem]:
@@ -150,7 +226,7 @@ def _never_taken(plan: Plan, reported: set[str]) -> list[Problem]:
         unknown -= excused_names(renderer.source)
     return [
         TemplateProblem(
-            f"{name!r} is undefined, in a part that no rendered sheet uses",
+            f"{name!r} is undefined, in a part that no rendered sheet reached",
             Fault.UNDEFINED,
             renderer.origin,
             line=_first_line(renderer.source, name),
@@ -165,55 +241,6 @@ def _first_line(source: str, name: str) -> int | None:
         if name in line and "{" in line:
             return number
     return None
-
-
-def _rules(plan: Plan, numbers: list[int], places: Places) -> list[Problem]:
-    """Conditions and placeholders that cannot be worked out, and rules for no sheet at all."""
-    if not plan.config.validations:
-        return []
-    found: dict[tuple[int, str], Problem] = {}
-    used: set[int] = set()
-    for num in numbers:
-        variables = rule_variables(plan, num)
-        for index, rule in enumerate(plan.config.validations):
-            if rule.condition is not None and rule.condition not in plan.conditions:
-                used.add(index)
-                continue
-            try:
-                if not applies(plan, rule, variables):
-                    continue
-                used.add(index)
-                bind(plan, index, rule, variables)
-            except ExpressionError as error:
-                used.add(index)
-                if (index, error.message) not in found:
-                    text = f"{error.message}, for sheet {num}"
-                    path = ("validations", index, "condition")
-                    found[index, error.message] = places.problem(
-                        Severity.ERROR, "V112", text, path, hint=error.hint
-                    )
-            except PlaceholderError as error:
-                key = "path" if rule.path is not None else "working_directory"
-                found.setdefault(
-                    (index, str(error)),
-                    places.problem(
-                        Severity.ERROR,
-                        "V115",
-                        str(error),
-                        ("validations", index, key),
-                        hint=KNOWN_NAMES_HINT,
-                    ),
-                )
-    problems = list(found.values())
-    if len(numbers) == plan.total_sheets:
-        for index, rule in enumerate(plan.config.validations):
-            beyond = rule.sheet is not None and rule.sheet > plan.total_sheets  # reported as V212
-            if index not in used and not beyond:
-                key = "condition" if rule.condition is not None else "sheet"
-                text = "the rule is for no sheet of this score"
-                path = ("validations", index, key)
-                problems.append(places.problem(Severity.WARNING, "V119", text, path))
-    return problems
 
 
 def sheet_list(numbers: list[int]) -> str:

@@ -49,6 +49,12 @@ class _Budget:
 
 # Rendering never awaits, so one variable per context is one budget per rendering, in threads too.
 _budget: ContextVar[_Budget] = ContextVar("template_budget")
+_spent: ContextVar[int] = ContextVar("template_steps", default=0)
+
+
+def steps_taken() -> int:
+    """Steps that the latest rendering in this context took, also if it failed."""
+    return _spent.get()
 
 
 def _counted(items: Any) -> Iterable[Any]:
@@ -135,11 +141,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def render(self, template: Template, variables: dict[str, Any]) -> str:
         """Run a template of this environment. Raises what it raises, and BoundsError."""
-        token = _budget.set(_Budget())
+        budget = _Budget()
+        token = _budget.set(budget)
         try:
             return "".join(self._chunks(template, variables))
         finally:
             _budget.reset(token)
+            _spent.set(MAX_STEPS - max(0, budget.steps))
 
     def _chunks(self, template: Template, variables: dict[str, Any]) -> Iterator[str]:
         size = 0

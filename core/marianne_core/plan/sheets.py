@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marianne_core.config.score.job import JobConfig
+from marianne_core.config.score.sheet import SkipWhenCommand
 from marianne_core.plan.conditions import Condition
 from marianne_core.plan.dependencies import Dependencies, stage_levels
 from marianne_core.plan.fanout import Stage
@@ -128,8 +129,19 @@ class Plan:
         return (defined.name or "") if defined is not None else ""
 
     def skip_condition(self, num: int) -> str | None:
-        """Text of the sheet's `skip_when` (keys are stages), or None."""
-        return self.config.sheet.skip_when.get(self.sheet(num).movement)
+        """Text of the sheet's `skip_when`, or None."""
+        return self.config.sheet.skip_when.get(self._skip_key(num))
+
+    def skip_command(self, num: int) -> SkipWhenCommand | None:
+        """The sheet's `skip_when_command`, or None."""
+        return self.config.sheet.skip_when_command.get(self._skip_key(num))
+
+    def _skip_key(self, num: int) -> int:
+        """Keys are stages; in a score whose fan-out was expanded before, sheets (field reference,
+        section 1.2)."""
+        sheet = self.config.sheet
+        expanded = not sheet.fan_out and num in (sheet.fan_out_stage_map or {})
+        return num if expanded else self.sheet(num).movement
 
     @cached_property
     def rule_index(self) -> RuleIndex:

@@ -115,6 +115,8 @@ class Renderer:
     template: Template
     names: frozenset[str]
     """Variables it may ask for, those behind conditions included."""
+    numbers: frozenset[int] = frozenset()
+    """Whole numbers that stand in it."""
     lengthy: bool = False
     """It may take long for what stands in it: it goes over things, calls something, or is large."""
     lenient: bool = False
@@ -177,9 +179,12 @@ def compile_template(source: str, origin: Origin = Origin()) -> Renderer:
     """Compile a template. Raises TemplateProblem when its syntax is wrong."""
     try:
         tree = _STRICT.parse(source)
+        # First of all: what is done next puts lists of numbers together.
+        constants = (node.value for node in tree.find_all(nodes.Const))
+        numbers = frozenset(value for value in constants if type(value) is int)
         names = frozenset(meta.find_undeclared_variables(tree))
         lengthy = len(source) > _LARGE or any(map(tree.find, _WORK))
-        return Renderer(source, origin, _STRICT.template(source), names, lengthy)
+        return Renderer(source, origin, _STRICT.template(source), names, numbers, lengthy)
     except TemplateSyntaxError as error:
         raise TemplateProblem(
             error.message or "syntax error",

@@ -21,9 +21,7 @@ _OUTPUT_CHARS = 100_000
 
 def has_skip_command(attempt: Playing) -> bool:
     """Whether a command of the score is run to find out if the sheet is skipped."""
-    plan = attempt.run.plan
-    commands = plan.config.sheet.skip_when_command
-    return bool(commands) and plan.sheet(attempt.num).movement in commands
+    return attempt.run.plan.skip_command(attempt.num) is not None
 
 
 async def reason_to_skip(attempt: Playing, env: Mapping[str, str]) -> tuple[str, str]:
@@ -37,7 +35,7 @@ async def reason_to_skip(attempt: Playing, env: Mapping[str, str]) -> tuple[str,
     text = run.plan.skip_condition(num)
     if text is not None and _holds(run, text):
         return f"skip_when: {text}", ""
-    command = run.plan.config.sheet.skip_when_command.get(run.plan.sheet(num).movement)
+    command = run.plan.skip_command(num)
     if command is None:
         return "", ""
     shown = command.description or command.command
