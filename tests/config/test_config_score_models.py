@@ -318,3 +318,23 @@ def test_scores_of_other_people_load() -> None:
         score = load_score(file)
         assert score.config.sheet.count >= 1
         assert score.marks.value(("prompt", "template")) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("sheet: {size: 1, total_items: 10000000}", 3),
+        (f"sheet: {{size: 1, total_items: {10**300}}}", 3),
+        ("sheet:\n  size: 1\n  total_items: 2\n  fan_out:\n    1: 5\n    2: 100000000", 8),
+        ("sheet: {size: 1, total_items: 2}\nmovements:\n  1: {name: a}\n  2: {voices: 1000000}", 6),
+    ],
+)
+def test_too_many_sheets_are_refused_before_any_is_made(text: str, line: int) -> None:
+    [problem] = problems(f"name: a\nprompt: {{template: x}}\n{text}\n", "")
+    assert (problem.code, problem.line) == ("V000", line)
+    assert "at most 1,000,000 are possible" in problem.message
+
+
+def test_the_largest_score_that_is_possible() -> None:
+    text = SMALLEST.replace("size: 1, total_items: 3", "size: 1000, total_items: 1000000000")
+    assert score_from_text(text, Path("x.yaml")).config.sheet_count == 1_000_000

@@ -102,7 +102,7 @@ def _check_fan_out(config: JobConfig, findings: Findings) -> None:
 def _check_numbers(config: JobConfig, findings: Findings) -> None:
     """Settings of sheets and stages that do not exist have no effect."""
     stages = config.sheet.stages
-    sheets = _sheet_count(config)
+    sheets = config.sheet_count
     for word, last, entries in (
         ("stage", stages, _stage_numbered(config)),
         ("sheet", sheets, _sheet_numbered(config)),
@@ -114,16 +114,6 @@ def _check_numbers(config: JobConfig, findings: Findings) -> None:
                     f"there is no {word} {number}: the score has {last}; this has no effect",
                     *at,
                 )
-
-
-def _sheet_count(config: JobConfig) -> int:
-    """Sheets after fan-out; `voices` of a movement count like `fan_out`."""
-    wide = {
-        **{number: movement.voices or 1 for number, movement in config.movements.items()},
-        **config.sheet.fan_out,
-    }
-    stages = config.sheet.stages
-    return stages + sum(count - 1 for stage, count in wide.items() if stage <= stages)
 
 
 def _stage_numbered(config: JobConfig) -> Iterator[tuple[tuple[Key, ...], int]]:

@@ -52,6 +52,8 @@ from marianne_core.config.score.surroundings import (
 from marianne_core.config.score.validation import ValidationRule
 from marianne_core.config.source import Source, parse_source, read_source
 
+MAX_SHEETS = 1_000_000
+"""Most sheets of a score, after fan-out: such a plan takes about a gigabyte of memory."""
 DEFAULT_INSTRUMENT = "claude-code"
 """Instrument of a score that names none (DESIGN, section 9)."""
 LEGACY_BACKEND_TYPE = "claude_cli"
@@ -168,6 +170,31 @@ class JobConfig(Strict):
                 hint="remove backend.type: `instrument` is the newer name",
             )
         return self
+
+    @model_validator(mode="after")
+    def _not_too_many_sheets(self) -> JobConfig:
+        if self.sheet_count <= MAX_SHEETS:
+            return self
+        # The largest number is the one that was likely not meant.
+        stages = self.sheet.stages
+        counts: dict[tuple[str | int, ...], int] = {("sheet", "total_items"): stages}
+        for stage, count in self.sheet.fan_out.items():
+            counts["sheet", "fan_out", stage] = count if stage <= stages else 0
+        for stage, movement in self.movements.items():
+            counts["movements", stage, "voices"] = (movement.voices or 0) * (stage <= stages)
+        raise broken_rule(
+            f"the score has {self.sheet_count:,} sheets; at most {MAX_SHEETS:,} are possible",
+            *max(counts, key=lambda place: counts[place]),
+            hint="a larger `size` gives each sheet more items",
+        )
+
+    @property
+    def sheet_count(self) -> int:
+        """Number of sheets: stages after fan-out; `voices` of a movement count like `fan_out`."""
+        voices = {number: each.voices or 1 for number, each in self.movements.items()}
+        stages = self.sheet.stages
+        wide = {**voices, **self.sheet.fan_out}
+        return stages + sum(count - 1 for stage, count in wide.items() if stage <= stages)
 
     @property
     def primary_instrument(self) -> str:
