@@ -16,6 +16,7 @@ from marianne_core.plan.injection import item_path
 from marianne_core.plan.instruments import Profiles
 from marianne_core.plan.placeholders import PlaceholderError, expand_known, expand_path
 from marianne_core.plan.rehearsal import rehearse
+from marianne_core.plan.setting_checks import settings_without_effect
 from marianne_core.plan.sheets import Plan
 from marianne_core.plan.templates import (
     TemplateProblem,
@@ -52,6 +53,7 @@ def checked_plan(
         problems += _captured_names(plan, places)
         problems += _injected_files(plan, places)
         problems += _command_files(plan, places)
+        problems += settings_without_effect(plan, profiles, places)
         problems += rehearse(plan, places)
     order = {severity: place for place, severity in enumerate(Severity)}
     return plan, sorted(problems, key=lambda p: (p.line or 0, order[p.severity]))

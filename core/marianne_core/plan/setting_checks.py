@@ -1,0 +1,101 @@
+"""V215: settings that the instruments they are for cannot be given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from marianne_core.config.checks.files import blocks_of_settings
+from marianne_core.config.instrument import CliCommand
+from marianne_core.model.problem import Problem, Severity
+from marianne_core.plan.instruments import Profiles
+from marianne_core.plan.sheets import Plan, SheetPlan
+from marianne_core.plan.where import Place, Places
+
+
+def settings_without_effect(plan: Plan, profiles: Profiles, places: Places) -> list[Problem]:
+    """Settings for which the profile of an instrument has no flag, so that they are dropped.
+
+    Of several instruments that share a setting one that has the flag is enough; but where it is to
+    keep agents from something, each of them is named that it does not bind.
+    """
+    sheets = _by_choice(plan)
+    problems = []
+    for at, settings in blocks_of_settings(plan.config):
+        used_by = [sheet for sheet in sheets if _uses(plan, sheet, at)]
+        names = sorted({sheet.instrument for sheet in used_by})
+        for key, binds, flag in _wanted(settings):
+            without = _lacking(names, flag, profiles)
+            agents = [name for name in without if not _raw(profiles, name)]
+            if not without or (len(without) < len(names) and not (binds and agents)):
+                continue
+            who = agents if binds and agents else without
+            text = f"{' and '.join(who)} {_have(who)} no flag for {key}: it has no effect there"
+            # That no MCP servers are wanted is also written where there are none to keep away.
+            severity = Severity.INFO if key == "disable_mcp" else Severity.WARNING
+            problems.append(places.problem(severity, "V215", text, (*at, key)))
+    return problems
+
+
+def _by_choice(plan: Plan) -> list[SheetPlan]:
+    """One sheet of every movement and choice of instrument, and all with settings of their own."""
+    own = plan.config.sheet.per_sheet_instrument_config
+    found: dict[tuple[int, int, int], SheetPlan] = {}
+    for sheet in plan.sheets:
+        movement = sheet.movement if sheet.movement in plan.config.movements else 0
+        key = (id(sheet.choice), movement, sheet.num if sheet.num in own else 0)
+        found.setdefault(key, sheet)
+    return list(found.values())
+
+
+def _uses(plan: Plan, sheet: SheetPlan, at: Place) -> bool:
+    """Whether the settings of a block are for this sheet."""
+    match at:
+        case ("instruments", alias, *_):
+            return sheet.alias == alias
+        case ("movements", number, *_):
+            return sheet.movement == number
+        case ("sheet", "per_sheet_instrument_config", number):
+            return sheet.num == number
+    return True
+
+
+def _wanted(settings: Mapping[str, Any]) -> Iterator[tuple[str, bool, str]]:
+    """Settings that need a flag: name, whether they keep an agent from something, the flag."""
+    for key, binds, flag in (
+        ("model", False, "model_flag"),
+        ("cli_model", False, "model_flag"),
+        ("allowed_tools", True, "allowed_tools_flag"),
+        ("system_prompt", False, "system_prompt_flag"),
+        ("system_prompt_file", False, "system_prompt_flag"),
+    ):
+        if settings.get(key):
+            yield key, binds, flag
+    if settings.get("skip_permissions") is False:
+        yield "skip_permissions", True, "auto_approve_flag"
+    if settings.get("disable_mcp") is True:
+        yield "disable_mcp", True, "mcp_disable_args"
+
+
+def _lacking(names: Iterable[str], flag: str, profiles: Profiles) -> list[str]:
+    """The instruments that do not have this flag; unknown ones are not among them."""
+    commands = {name: _command(profiles, name) for name in names}
+    return [
+        name
+        for name, command in commands.items()
+        if command is not None and not getattr(command, flag)
+    ]
+
+
+def _command(profiles: Profiles, name: str) -> CliCommand | None:
+    profile = profiles.get(name)
+    return profile.cli.command if profile is not None and profile.cli is not None else None
+
+
+def _raw(profiles: Profiles, name: str) -> bool:
+    profile = profiles.get(name)
+    return profile is not None and profile.raw_prompt
+
+
+def _have(names: list[str]) -> str:
+    return "has" if len(names) == 1 else "have"
