@@ -242,3 +242,39 @@ def test_problems_come_in_the_order_of_the_file(tmp_path: Path) -> None:
     lines = [problem.line or 0 for problem in check(text, tmp_path)]
     assert len(lines) >= 3
     assert lines == sorted(lines)
+
+
+def test_a_skill_without_a_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    text = f"{CLEAN}techniques: {{neat: {{kind: skill, phases: [all], config: {{path: n.md}}}}}}\n"
+    problem = one(text, tmp_path, "V301")
+    assert (problem.severity, problem.line) == (Severity.WARNING, 9)
+    for place in ("n.md", "home/.marianne/techniques/neat.md", ".marianne/techniques/neat.md"):
+        file = tmp_path / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x", encoding="utf-8")
+        assert check(text, tmp_path) == []
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "line"),
+    [
+        ("plan-v3", ("workspace: w", "workspace: plan-v2"), 3),
+        ("plan-v3", ("path: a", "path: ../plan-v1/out.md"), 7),
+        ("plan-v3", ('command: "true"', "command: cat /data/plan-v2/x"), 8),
+        ("plan-v3", ("workspace: w", "workspace: plan-v3"), None),
+        ("plan-v3", ("workspace: w", "workspace: my-plan-v2"), None),
+        ("plan-v3", ("workspace: w", "workspace: plan-v2x"), None),
+        ("plan", ("workspace: w", "workspace: plan-v2"), None),
+        ("v3", ("workspace: w", "workspace: v2"), None),
+    ],
+)
+def test_paths_of_an_older_version(
+    tmp_path: Path, name: str, change: tuple[str, str], line: int | None
+) -> None:
+    found = check(CLEAN.replace("name: a", f"name: {name}").replace(*change), tmp_path)
+    assert [(p.code, p.severity.value, p.line) for p in found if p.code == "V009"] == (
+        [] if line is None else [("V009", "warning", line)]
+    )

@@ -36,6 +36,10 @@ def _state(world: World) -> tuple[bool, bool]:
     return _refused(world), "it hums" in mzt(world, "instruments", "check", "player")
 
 
+def _has_no_servers(world: World) -> bool:
+    return "is an MCP server" in mzt(world, "validate", str(world.score_path))
+
+
 TOLD: See = shown("instruments", "check", "player", words="it hums")
 
 PROBES = [
@@ -77,6 +81,13 @@ PROBES = [
         profile={"cli": {"command": {"model_flag": "--model"}}},
     ),
     effect("profile:default_timeout_seconds", (ABSENT, 1800.0), (90, 90.0), see=killed_at),
+    effect(
+        "profile:capabilities",
+        (["shell_access"], True),
+        (["mcp"], False),
+        see=_has_no_servers,
+        score={"techniques": {"tools": {"kind": "mcp", "phases": ["all"]}}},
+    ),
     effect(
         "profile:raw_prompt",
         (False, False),

@@ -217,3 +217,53 @@ def test_directives_and_patterns_are_checked_too(problems_of: Check) -> None:
 def test_context_can_be_written_as_json(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of(CROSS + "prompt: {template: '{{ previous_outputs | tojson }}'}\ninstrument: cli")
     assert preview(plan, 2) == '{"1": ""}'
+
+
+def test_files_that_other_sheets_make_count_with_their_own_variables(
+    problems_of: Check, tmp_path: Path
+) -> None:
+    (tmp_path / "check-3.py").write_text("", encoding="utf-8")
+    found = problems_of(
+        f"""
+        sheet:
+          size: 1
+          total_items: 3
+          cadenzas:
+            3: [{{file: "part-2.md", as: context}}]
+        validations:
+        - {{type: file_exists, path: "part-{{stage}}.md"}}
+        - {{type: command_succeeds, command: "python3 {tmp_path}/check-{{stage}}.py", sheet: 3}}
+        - {{type: command_succeeds, command: "python3 {tmp_path}/check-{{stage}}.py",
+           condition: stage == 3}}
+        """
+    )
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "expected"),
+    [
+        ("{3: [1]}", [("V109", "warning")]),
+        ("{3: [2]}", []),
+        ("{3: [4], 4: [2]}", []),
+        ("{2: [3]}", [("V109", "warning")]),
+        ("{}", []),
+    ],
+)
+def test_a_file_that_is_read_before_it_is_made(
+    problems_of: Check, dependencies: str, expected: list[tuple[str, str]]
+) -> None:
+    text = f"""
+sheet:
+  size: 1
+  total_items: 4
+  dependencies: {dependencies}
+  cadenzas:
+    3: [{{file: "{{{{ workspace }}}}/made.md", as: context}}]
+validations:
+- {{type: file_exists, path: made.md, sheet: 2}}
+"""
+    found = problems_of(text)
+    assert brief(found) == expected
+    # A file that the reading sheet makes anew.
+    assert problems_of(f"{text}- {{type: file_exists, path: made.md, sheet: 3}}") == []

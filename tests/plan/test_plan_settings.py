@@ -105,3 +105,26 @@ def test_settings_of_one_sheet(score_of: Callable[[str], Score]) -> None:
     for num, expected in ((1, 0), (2, 1)):
         score = score_of(f"{sheet.replace('NUM', str(num))}\n{text}")
         assert len([p for p in check_plan(score, PROFILES) if p.code == "V215"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("instrument", "phases", "line"),
+    [
+        ("aider", "[1, 2]", 6),
+        ("aider", "[all]", None),
+        ("aider", "[2]", 6),
+        ("claude-code", "[all]", None),
+        ("aider", "[3]", None),
+        ("nobody", "[all]", None),
+    ],
+)
+def test_a_technique_with_servers_needs_an_instrument_for_them(
+    instrument: str, phases: str, line: int | None
+) -> None:
+    text = (
+        f"{HEAD}instrument: {instrument}\ntechniques: {{t: {{kind: mcp, phases: {phases}}}}}\n"
+        "movements: {3: {instrument: goose}}\n"
+    )
+    problems = check_plan(score_from_text(text, Path("s.yaml")), PROFILES)
+    found = [(p.severity.value, p.line) for p in problems if p.code == "V302"]
+    assert found == ([] if line is None else [("warning", line)])

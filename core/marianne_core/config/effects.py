@@ -99,7 +99,6 @@ NOT_YET_IN_EFFECT: Final[Mapping[str, str]] = {
         )
     },
     # Instrument profiles.
-    "profile:capabilities": "comes with checks of what an instrument can do",
     "profile:code_mode": "comes with running code from answers",
     "profile:models.context_window": "comes with checks of prompts before they are sent",
     "profile:models.max_output_tokens": _HTTP,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,10 @@ from marianne_core.config.load import Score
 from marianne_core.config.score.sheet import InjectionItem
 from marianne_core.model.problem import Problem, Severity
 from marianne_core.plan.build import draft
-from marianne_core.plan.injection import item_path
+from marianne_core.plan.file_checks import check_referred_files
 from marianne_core.plan.instruments import Profiles
-from marianne_core.plan.placeholders import PlaceholderError, expand_known, expand_path
 from marianne_core.plan.rehearsal import rehearse
-from marianne_core.plan.setting_checks import settings_without_effect
+from marianne_core.plan.setting_checks import settings_without_effect, techniques_without_servers
 from marianne_core.plan.sheets import Plan
 from marianne_core.plan.templates import (
     TemplateProblem,
@@ -24,7 +21,7 @@ from marianne_core.plan.templates import (
     excused_names,
     undefined_hint,
 )
-from marianne_core.plan.variables import TEMPLATE_NAMES, rule_variables, template_variables
+from marianne_core.plan.variables import TEMPLATE_NAMES
 from marianne_core.plan.where import Place, Places
 
 
@@ -51,9 +48,9 @@ def checked_plan(
         problems += _shadowed(plan, places)
         problems += _unused_context(plan, places)
         problems += _captured_names(plan, places)
-        problems += _injected_files(plan, places)
-        problems += _command_files(plan, places)
+        problems += check_referred_files(plan, places)
         problems += settings_without_effect(plan, profiles, places)
+        problems += techniques_without_servers(plan, profiles, places)
         problems += rehearse(plan, places)
     order = {severity: place for place, severity in enumerate(Severity)}
     return plan, sorted(problems, key=lambda p: (p.line or 0, order[p.severity]))
@@ -157,84 +154,3 @@ def _captured_names(plan: Plan, places: Places) -> list[Problem]:
             hint = undefined_hint(name, known)
             problems.append(places.problem(Severity.WARNING, "V101", text, place, hint=hint))
     return problems
-
-
-def _injected_files(plan: Plan, places: Places) -> list[Problem]:
-    """V108: files of prelude and cadenzas that are not there, and that no rule says will be."""
-    sheet = plan.config.sheet
-    items: list[tuple[Place, InjectionItem, int]] = [
-        (("sheet", "prelude", index), item, 1) for index, item in enumerate(sheet.prelude)
-    ]
-    items += [
-        (("sheet", "cadenzas", num, index), item, num)
-        for num, found in sheet.cadenzas.items()
-        if num <= plan.total_sheets
-        for index, item in enumerate(found)
-    ]
-    if not items:
-        return []
-    made = _made_by_sheets(plan)
-    problems = []
-    for place, item, num in items:
-        written = item.file or item.directory or ""
-        try:
-            path, strange = item_path(plan, item, template_variables(plan, num))
-        except TemplateProblem:
-            continue  # its syntax was reported
-        problems += [places.problem(Severity.WARNING, "V108", text, place) for text in strange]
-        if strange or os.path.lexists(path) or path in made:
-            continue
-        fixed = "{" not in written
-        severity = Severity.WARNING if fixed else Severity.INFO
-        text = f"there is no {'file' if item.file else 'directory'} {path}"
-        hint = "paths are relative to the workspace" if fixed else "unless a sheet makes it"
-        problems.append(places.problem(severity, "V108", text, place, hint=hint))
-    return problems
-
-
-def _made_by_sheets(plan: Plan) -> set[Path]:
-    """Files that rules look for, so sheets are expected to make them."""
-    made: set[Path] = set()
-    variables = rule_variables(plan, 1)
-    for rule in plan.config.validations:
-        if rule.path is not None:
-            try:
-                made.add(Path(os.path.normpath(plan.workspace / expand_path(rule.path, variables))))
-            except PlaceholderError:
-                continue
-    return made
-
-
-_ANYWHERE = ("/dev/", "/proc/", "/tmp/", "/sys/")
-
-
-def _command_files(plan: Plan, places: Places) -> list[Problem]:
-    """V107: absolute paths in commands, outside the workspace, that are not there.
-
-    Relative ones are left alone: they start at the workspace, where sheets make files.
-    """
-    problems = []
-    variables = rule_variables(plan, 1)
-    for index, rule in enumerate(plan.config.validations):
-        for word in _words(expand_known(rule.command or "", variables)):
-            path = Path(word)
-            if (
-                path.is_absolute()
-                and path.suffix
-                and not word.startswith(_ANYWHERE)
-                and not path.is_relative_to(plan.workspace)
-                and not path.exists()
-            ):
-                text = f"the command refers to {word}, which does not exist"
-                place = ("validations", index, "command")
-                problems.append(places.problem(Severity.WARNING, "V107", text, place))
-    return problems
-
-
-def _words(command: str) -> list[str]:
-    """Words of a command that can be paths; none where it cannot be read."""
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return []
-    return [word for word in words if not set(word) & set("*?[]{}$`\n ;|&<>()\"'")]

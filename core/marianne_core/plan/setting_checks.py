@@ -1,4 +1,4 @@
-"""V215: settings that the instruments they are for cannot be given."""
+"""What is asked of instruments that cannot do it: V215 (settings), V302 (MCP techniques)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from marianne_core.config.checks.files import blocks_of_settings
-from marianne_core.config.instrument import CliCommand
+from marianne_core.config.instrument import Capability, CliCommand
+from marianne_core.config.score.extras import TechniqueKind
 from marianne_core.model.problem import Problem, Severity
 from marianne_core.plan.instruments import Profiles
 from marianne_core.plan.sheets import Plan, SheetPlan
@@ -34,6 +35,27 @@ def settings_without_effect(plan: Plan, profiles: Profiles, places: Places) -> l
             # That no MCP servers are wanted is also written where there are none to keep away.
             severity = Severity.INFO if key == "disable_mcp" else Severity.WARNING
             problems.append(places.problem(severity, "V215", text, (*at, key)))
+    return problems
+
+
+def techniques_without_servers(plan: Plan, profiles: Profiles, places: Places) -> list[Problem]:
+    """Techniques with MCP servers in movements that no instrument with MCP plays."""
+    problems = []
+    for name, technique in plan.config.techniques.items():
+        if technique.kind is not TechniqueKind.MCP:
+            continue
+        played_by = {
+            sheet.instrument
+            for sheet in plan.sheets
+            if "all" in technique.phases or str(sheet.movement) in technique.phases
+        }
+        found = [profile for each in sorted(played_by) if (profile := profiles.get(each))]
+        if len(found) < len(played_by) or any(Capability.MCP in p.capabilities for p in found):
+            continue
+        if found:
+            who = " and ".join(profile.name for profile in found)
+            text = f"the technique {name!r} is an MCP server, which {who} cannot use"
+            problems.append(places.problem(Severity.WARNING, "V302", text, ("techniques", name)))
     return problems
 
 

@@ -9,6 +9,8 @@ from marianne_core.config.checks.findings import Findings
 from marianne_core.config.checks.instruments import check_instruments
 from marianne_core.config.checks.rules import check_rules
 from marianne_core.config.checks.structure import check_structure
+from marianne_core.config.checks.techniques import check_techniques
+from marianne_core.config.checks.versions import check_versions
 from marianne_core.config.load import Score
 from marianne_core.config.profiles import Profiles
 from marianne_core.model.problem import Problem
@@ -32,4 +34,6 @@ def check_score(
     check_instruments(score.config, profiles, findings, to_run=to_run)
     check_rules(score.config, findings)
     check_structure(score, findings)
+    check_techniques(score, findings, workspace)
+    check_versions(score, findings)
     return findings.in_order()
