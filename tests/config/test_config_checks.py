@@ -278,3 +278,47 @@ def test_paths_of_an_older_version(
     assert [(p.code, p.severity.value, p.line) for p in found if p.code == "V009"] == (
         [] if line is None else [("V009", "warning", line)]
     )
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (
+            "{type: file_exists, path: a, command: c, pattern: z, timeout_seconds: 5}",
+            ["V216", "V216", "V216"],
+        ),
+        ("{type: file_modified, path: a, working_directory: q}", ["V216"]),
+        ("{type: content_regex, path: a, pattern: b, timeout_seconds: 5}", []),
+        ("{type: command_succeeds, command: c, working_directory: q, timeout_seconds: 5}", []),
+        ("{type: command_succeeds, command: c, path: a, pattern: ''}", ["V216", "V216"]),
+        ("{type: command_succeeds, command: ' '}", ["V106"]),
+        ("{type: file_exists, path: ''}", ["V106"]),
+        ("{type: content_contains, path: a, pattern: ' '}", ["V106"]),
+    ],
+)
+def test_keys_of_rules_that_do_nothing(tmp_path: Path, rule: str, expected: list[str]) -> None:
+    found = check(f"{CLEAN}  - {rule}\n", tmp_path)
+    assert [(p.code, p.severity, p.line) for p in found] == [
+        (code, Severity.WARNING, 9) for code in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("instrument_config: {timeout_overrides: {9: 4, 2: 5}}", 9),
+        ("backend:\n  timeout_overrides: {9: 4, 3: 1}", 10),
+        ("backend:\n  sheet_overrides:\n    9: {timeout_seconds: 4}", 11),
+        ("instruments:\n  x: {profile: cli, config: {timeout_overrides: {9: 4}}}", 10),
+        ("movements: {2: {instrument_config: {timeout_overrides: {4: 4}}}}", 9),
+    ],
+)
+def test_timeouts_of_sheets_that_do_not_exist(tmp_path: Path, text: str, line: int) -> None:
+    (problem,) = check(f"{CLEAN}{text}\n", tmp_path)
+    assert (problem.code, problem.severity, problem.line) == ("V212", Severity.WARNING, line)
+
+
+def test_an_empty_template_is_said(tmp_path: Path) -> None:
+    for template in ('""', "' '"):
+        problem = one(CLEAN.replace("template: x", f"template: {template}"), tmp_path, "V214")
+        assert (problem.line, problem.severity) == (5, Severity.WARNING)

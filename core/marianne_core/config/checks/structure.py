@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from marianne_core.config.checks.files import blocks_of_settings
 from marianne_core.config.checks.findings import Findings
 from marianne_core.config.load import Score
 from marianne_core.config.marks import Key, Position
@@ -50,6 +51,13 @@ def check_structure(score: Score, findings: Findings) -> None:
 
 def _check_prompt(score: Score, findings: Findings) -> None:
     prompt = score.config.prompt
+    if prompt.template_file is None and prompt.template is not None and not prompt.template.strip():
+        findings.warn(
+            "V214",
+            "the template is empty: agents are told nothing of their task",
+            "prompt",
+            "template",
+        )
     if prompt.template is None and prompt.template_file is None:
         findings.warn(
             "V214",
@@ -133,6 +141,12 @@ def _sheet_numbered(config: JobConfig) -> Iterator[tuple[tuple[Key, ...], int]]:
     yield from _keys(("sheet", "per_sheet_instruments"), sheet.per_sheet_instruments)
     yield from _keys(("sheet", "per_sheet_instrument_config"), sheet.per_sheet_instrument_config)
     yield from _keys(("sheet", "per_sheet_fallbacks"), sheet.per_sheet_fallbacks)
+    backend = config.backend
+    yield from _keys(("backend", "timeout_overrides"), backend.timeout_overrides)
+    yield from _keys(("backend", "sheet_overrides"), backend.sheet_overrides)
+    for at, settings in blocks_of_settings(config):
+        if at != ("backend",):
+            yield from _keys((*at, "timeout_overrides"), settings.get("timeout_overrides", ()))
     for name, numbers in sheet.instrument_map.items():
         for place, number in enumerate(numbers):
             yield ("sheet", "instrument_map", name, place), number
