@@ -322,3 +322,36 @@ def test_an_empty_template_is_said(tmp_path: Path) -> None:
     for template in ('""', "' '"):
         problem = one(CLEAN.replace("template: x", f"template: {template}"), tmp_path, "V214")
         assert (problem.line, problem.severity) == (5, Severity.WARNING)
+
+
+def test_aliases_of_aliases_are_followed(tmp_path: Path) -> None:
+    text = CLEAN.replace("instrument: cli", "instrument: a")
+    chain = "instruments:\n  a: {profile: b}\n  b: {profile: NAME}\n"
+    assert check(text + chain.replace("NAME", "cli"), tmp_path, to_run=True) == []
+    problem = one(text + chain.replace("NAME", "nobody"), tmp_path, "V210")
+    assert (problem.line, "'nobody'" in problem.message) == (11, True)
+    circle = one(text + chain.replace("NAME", "a"), tmp_path, "V210")
+    assert circle.severity is Severity.ERROR
+
+
+@pytest.mark.parametrize(
+    ("more", "refused"),
+    [
+        ("movements: {1: {instrument: cli}, 2: {instrument: cli}}", True),
+        ("movements: {1: {instrument: cli}, 3: {instrument: cli}}\nSHEET 2", False),
+        ("movements: {1: {instrument: cli}, 3: {instrument: cli}}\nSHEET 3", True),
+        ("movements: {1: {instrument: cli}, 2: {instrument: cli, voices: 2}}\nSHEET 3", True),
+        ("movements: {1: {instrument: cli}, 2: {instrument: cli, voices: 2}}\nSHEET 4", False),
+    ],
+)
+def test_an_instrument_that_plays_nothing_need_not_be_playable(
+    tmp_path: Path, more: str, refused: bool
+) -> None:
+    text = CLEAN.replace("instrument: cli", "instrument: ollama")
+    more, _, own = more.partition("\nSHEET ")
+    if own:
+        text = text.replace(
+            "total_items: 3", f"total_items: 3, per_sheet_instruments: {{{own}: cli}}"
+        )
+    found = check(f"{text}{more}\n", tmp_path, to_run=True)
+    assert [p.code for p in found if p.severity is Severity.ERROR] == ["V210"] * refused

@@ -15,6 +15,7 @@ from marianne_core.config.effects import (
     PREFIXES,
     accepted_not_in_effect,
     block_of,
+    effect_words,
     reason_without_effect,
     without_effect,
 )
@@ -113,3 +114,9 @@ def test_the_package_offers_the_names_people_import_and_loads_them_when_used() -
     )
     core = Path(config_package.__file__ or "").parents[2]
     assert subprocess.run([sys.executable, "-c", program], cwd=core, check=False).returncode == 0
+
+
+def test_what_comes_later_is_not_yet_in_effect() -> None:
+    """Fields of the heading "not yet in effect" say what they wait for."""
+    for path in ("instrument_fallbacks", "sheet.per_sheet_fallbacks"):
+        assert effect_words(NOT_YET_IN_EFFECT[path]).startswith("not yet in effect: it comes with")

@@ -41,6 +41,12 @@ def problems(text: str) -> list[Problem]:
             "unknown key `retry_cuont` in `validations[0]`",
             "did you mean `retry_count`?",
         ),
+        (
+            "description: d\ntechniques: {1: {kind: skill, phases: [all]}}",
+            "x.yaml:5:14",
+            "the key '1' of `techniques` must be text",
+            'put it in quotes: "1"',
+        ),
         ("max_retries: 3", "x.yaml:4:1", "unknown key `max_retries`", "belongs to `retry`"),
         (
             "timeout_seconds: 3",

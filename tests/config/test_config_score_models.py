@@ -338,3 +338,22 @@ def test_too_many_sheets_are_refused_before_any_is_made(text: str, line: int) ->
 def test_the_largest_score_that_is_possible() -> None:
     text = SMALLEST.replace("size: 1, total_items: 3", "size: 1000, total_items: 1000000000")
     assert score_from_text(text, Path("x.yaml")).config.sheet_count == 1_000_000
+
+
+def test_all_faults_of_the_sheets_are_reported_at_once() -> None:
+    found = problems(
+        "name: a\nprompt: {template: x}\nsheet:\n"
+        "  size: 2\n"
+        "  total_items: 8\n"
+        "  fan_out: {2: 2}\n"
+        "  dependencies:\n"
+        "    4: [1, 1, 9]\n"
+        "    3: [3]\n"
+        "  instrument_map:\n"
+        "    a: [1, 2, 2]\n"
+        "    b: [1]\n",
+        "",
+    )
+    assert [p.line for p in found] == [4, 8, 8, 9, 11, 12]
+    assert "stands twice" in found[1].message
+    assert "does not exist" in found[2].message

@@ -25,7 +25,7 @@ PREFIXES: Final[Mapping[Model, str]] = {
 """What stands before a path of the table: nothing for scores."""
 
 _LIMITS = "comes with waiting for rate limits"
-_FALLBACKS = "is planned and shown; playing on it comes with the failure policy"
+_FALLBACKS = "comes with the failure policy; until then it is only planned and shown"
 _BREAKER = "comes with the circuit breaker"
 _COST = "comes with counting costs"
 _STALE = "comes with detecting silent sheets"

@@ -48,15 +48,7 @@ def explain(details: ErrorDetails, model: type[BaseModel], data: Any) -> list[Fi
         rules: Iterable[BrokenRule] = context["rules"]
         return [_broken(rule, path) for rule in rules]
     if path and path[-1] == "[key]":
-        key = path[-2]
-        return [
-            Finding(
-                path[:-1],
-                f"the key {str(key)!r} of `{dotted(path[:-2])}` must be a whole number"
-                + (" of at least 1" if kind.startswith("greater") else ""),
-                at_key=True,
-            )
-        ]
+        return [_wrong_key(path[:-1], kind)]
     if kind == "extra_forbidden":
         return [_unknown_key(path, model)]
     if kind == "missing":
@@ -86,6 +78,15 @@ def near(word: str, words: Iterable[str]) -> list[str]:
 
 def _broken(rule: BrokenRule, path: Path) -> Finding:
     return Finding((*path, *rule.at), rule.message, rule.hint, rule.code)
+
+
+def _wrong_key(path: Path, kind: str) -> Finding:
+    *above, key = path
+    message = f"the key {str(key)!r} of `{dotted(above)}` must be "
+    if kind == "string_type":
+        return Finding(path, f"{message}text", f'put it in quotes: "{key}"', at_key=True)
+    message += "a whole number" + (" of at least 1" if kind.startswith("greater") else "")
+    return Finding(path, message, at_key=True)
 
 
 def _unknown_key(path: Path, model: type[BaseModel]) -> Finding:

@@ -147,10 +147,7 @@ class Instruments:
 
     def _follow(self, name: str) -> tuple[str, list[str]]:
         """The profile behind a name, and the aliases on the way to it."""
-        aliases: list[str] = []
-        while name in self._config.instruments and name not in aliases:
-            aliases.append(name)
-            name = self._config.instruments[name].profile
+        name, aliases = self._config.behind(name)
         profile = self._profiles.get(name)
         return (profile.name if profile is not None else ALIASES.get(name, name)), aliases
 

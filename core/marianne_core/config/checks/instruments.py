@@ -36,11 +36,11 @@ def check_instruments(
         if resolution.name not in told:
             told.add(resolution.name)
             _check_fallback(resolution, _place(config, at, name), findings)
-    for alias, definition in config.instruments.items():
-        resolution = profiles.resolve(definition.profile)
+    for alias in config.instruments:
+        resolution = _resolve(config, profiles, alias)
         if resolution.name not in told:
             told.add(resolution.name)
-            _check_fallback(resolution, ("instruments", alias, "profile"), findings)
+            _check_fallback(resolution, _place(config, (), alias), findings)
     _check_settings(config, profiles, findings)
 
 
@@ -66,14 +66,24 @@ def _primaries(config: JobConfig) -> Iterator[_Assigned]:
 def _all_have_their_own(config: JobConfig) -> bool:
     """True when the score's own instrument plays no sheet."""
     sheet = config.sheet
-    movements = config.movements
-    if all(
-        number in movements and movements[number].instrument
-        for number in range(1, sheet.stages + 1)
-    ):
+    stages = range(1, sheet.stages + 1)
+    of_stage = {
+        number for number, each in config.movements.items() if each.instrument and number in stages
+    }
+    if len(of_stage) == sheet.stages:
         return True
     single = {*sheet.per_sheet_instruments}.union(*sheet.instrument_map.values())
-    return len(single) >= sheet.count
+    if len(single) + len(of_stage) == 0:
+        return False
+    expanded = {} if sheet.fan_out else sheet.fan_out_stage_map or {}
+    num = 1
+    for stage in stages:
+        for _ in range(config.voices_of(stage)):
+            movement = expanded[num].stage if num in expanded else stage
+            if movement not in of_stage and num not in single:
+                return False
+            num += 1
+    return True
 
 
 def _fallbacks(config: JobConfig) -> Iterator[_Assigned]:
@@ -88,13 +98,13 @@ def _fallbacks(config: JobConfig) -> Iterator[_Assigned]:
 
 
 def _resolve(config: JobConfig, profiles: Profiles, name: str) -> Resolution:
-    alias = config.instruments.get(name)
-    return profiles.resolve(name if alias is None else alias.profile)
+    return profiles.resolve(config.behind(name)[0])
 
 
 def _place(config: JobConfig, at: tuple[Key, ...], name: str) -> tuple[Key, ...]:
-    """Where to point: to the alias' profile when the name is an alias."""
-    return ("instruments", name, "profile") if name in config.instruments else at
+    """Where to point: to the profile of the last alias on the way when the name is an alias."""
+    aliases = config.behind(name)[1]
+    return ("instruments", aliases[-1], "profile") if aliases else at
 
 
 def _check_primary(

@@ -196,6 +196,11 @@ class JobConfig(Strict):
         wide = {**voices, **self.sheet.fan_out}
         return stages + sum(count - 1 for stage, count in wide.items() if stage <= stages)
 
+    def voices_of(self, stage: int) -> int:
+        """Number of sheets of one stage, at least 1."""
+        movement = self.movements.get(stage)
+        return self.sheet.fan_out.get(stage) or (movement and movement.voices) or 1
+
     @property
     def primary_instrument(self) -> str:
         """Instrument or alias of sheets that have no other: `instrument`, else `backend.type`."""
@@ -204,6 +209,14 @@ class JobConfig(Strict):
         if "type" in self.backend.model_fields_set:
             return self.backend.type
         return DEFAULT_INSTRUMENT
+
+    def behind(self, name: str) -> tuple[str, list[str]]:
+        """The instrument that a name stands for, and the score's aliases on the way to it."""
+        aliases: list[str] = []
+        while name in self.instruments and name not in aliases:
+            aliases.append(name)
+            name = self.instruments[name].profile
+        return name, aliases
 
     @classmethod
     def from_source(cls, source: Source) -> JobConfig:

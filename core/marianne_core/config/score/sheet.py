@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from marianne_core.config.base import (
     BrokenRule,
@@ -68,16 +69,6 @@ class FanOutStage(Strict):
     """Number of sheets of that stage."""
 
 
-def _no_twins(value: Any) -> Any:
-    if isinstance(value, list) and len({repr(item) for item in value}) != len(value):
-        raise broken_rule("a sheet number stands twice in this list")
-    return value
-
-
-SheetNumbers = Annotated[list[SheetNumber], BeforeValidator(_no_twins)]
-"""Numbers of sheets or stages, each at most once."""
-
-
 class SheetConfig(Strict):
     """How many sheets there are, what depends on what, and settings of single sheets."""
 
@@ -89,7 +80,7 @@ class SheetConfig(Strict):
     """First item to work on, from 1."""
     descriptions: dict[SheetNumber, str] = Field({})
     """A label for each sheet, shown in status and events."""
-    dependencies: dict[SheetNumber, SheetNumbers] = Field({})
+    dependencies: dict[SheetNumber, list[SheetNumber]] = Field({})
     """What must be finished before a sheet starts: stage numbers with `fan_out`, else sheets."""
     fan_out: dict[SheetNumber, Annotated[int, Field(ge=1)]] = Field({})
     """Stages that are played by several sheets at once: stage number to number of sheets."""
@@ -113,7 +104,7 @@ class SheetConfig(Strict):
     """Instrument settings of single sheets; win over all other settings."""
     per_sheet_fallbacks: dict[SheetNumber, list[str]] = Field({})
     """Fallback instruments of single sheets; an empty list means none."""
-    instrument_map: dict[str, SheetNumbers] = Field({})
+    instrument_map: dict[str, list[SheetNumber]] = Field({})
     """Instruments for many sheets at once: name to sheet numbers."""
 
     @model_validator(mode="before")
@@ -136,67 +127,66 @@ class SheetConfig(Strict):
         )
 
     @model_validator(mode="after")
-    def _some_items_left(self) -> SheetConfig:
-        if self.start_item > self.total_items:
-            raise broken_rule(
-                f"start_item ({self.start_item}) lies behind the last item ({self.total_items})",
-                "start_item",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _fan_out_of_single_items(self) -> SheetConfig:
-        rules = [
-            BrokenRule(f"fan_out needs {name}: 1, not {value}", (name,))
-            for name, value in (("size", self.size), ("start_item", self.start_item))
-            if self.fan_out and value != 1
-        ]
+    def _fits_together(self) -> SheetConfig:
+        """All rules at once: one that is broken hides no other."""
+        rules = [*self._items(), *self._dependencies(), *self._instruments()]
         if rules:
             raise broken_rules(rules)
         return self
 
-    @model_validator(mode="after")
-    def _dependencies_exist(self) -> SheetConfig:
+    def _items(self) -> Iterator[BrokenRule]:
+        if self.start_item > self.total_items:
+            yield BrokenRule(
+                f"start_item ({self.start_item}) lies behind the last item ({self.total_items})",
+                ("start_item",),
+            )
+        for name, value in (("size", self.size), ("start_item", self.start_item)):
+            if self.fan_out and value != 1:
+                yield BrokenRule(f"fan_out needs {name}: 1, not {value}", (name,))
+
+    def _dependencies(self) -> Iterator[BrokenRule]:
+        if self.start_item > self.total_items:
+            return  # there are no sheets, which is said
         word = "stage" if self.fan_out else "sheet"
         there_are = f"the score has {self.stages} {word}{'' if self.stages == 1 else 's'}"
-        rules = []
         for number, needed in self.dependencies.items():
             if number > self.stages:
-                rules.append(
-                    BrokenRule(
-                        f"there is no {word} {number}: {there_are}", ("dependencies", number)
-                    )
+                yield BrokenRule(
+                    f"there is no {word} {number}: {there_are}", ("dependencies", number)
                 )
-            for place, other in enumerate(needed):
+            for place, other in _in_order(needed):
                 at = ("dependencies", number, place)
-                if other == number:
-                    rules.append(BrokenRule(f"{word} {number} depends on itself", at))
+                if other is None:
+                    yield BrokenRule(_TWICE, at)
+                elif other == number:
+                    yield BrokenRule(f"{word} {number} depends on itself", at)
                 elif other > self.stages:
-                    rules.append(
-                        BrokenRule(
-                            f"{word} {number} depends on {word} {other}, which does not exist: "
-                            f"{there_are}",
-                            at,
-                        )
+                    yield BrokenRule(
+                        f"{word} {number} depends on {word} {other}, which does not exist: "
+                        f"{there_are}",
+                        at,
                     )
-        if rules:
-            raise broken_rules(rules)
-        return self
 
-    @model_validator(mode="after")
-    def _one_instrument_a_sheet(self) -> SheetConfig:
+    def _instruments(self) -> Iterator[BrokenRule]:
         owner: dict[int, str] = {}
-        rules = []
         for name, numbers in self.instrument_map.items():
-            for place, number in enumerate(numbers):
-                if number in owner:
-                    rules.append(
-                        BrokenRule(
-                            f"sheet {number} is given to {owner[number]!r} and to {name!r}",
-                            ("instrument_map", name, place),
-                        )
-                    )
-                owner.setdefault(number, name)
-        if rules:
-            raise broken_rules(rules)
-        return self
+            for place, number in _in_order(numbers):
+                at = ("instrument_map", name, place)
+                if number is None:
+                    yield BrokenRule(_TWICE, at)
+                elif number in owner:
+                    text = f"sheet {number} is given to {owner[number]!r} and to {name!r}"
+                    yield BrokenRule(text, at)
+                else:
+                    owner[number] = name
+
+
+_TWICE = "a sheet number stands twice in this list"
+
+
+def _in_order(numbers: list[int]) -> Iterator[tuple[int, int | None]]:
+    """Places and numbers of a list; None for one that stood there before."""
+    met: set[int] = set()
+    for place, number in enumerate(numbers):
+        yield place, None if number in met else number
+        met.add(number)
