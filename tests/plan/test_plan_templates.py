@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from marianne_core.model.problem import Problem
 from marianne_core.plan.rehearsal import preview
 from marianne_core.plan.rules import rules_for
 from marianne_core.plan.sheets import Plan
@@ -232,3 +233,47 @@ def test_var_wins_over_the_score_and_its_keys_become_numbers(plan_of: Callable[.
         variables={"who": {"1": "y"}},
     )
     assert preview(plan, 1) == "y"
+
+
+FOLDED = """\
+prompt:
+  template: >-
+    A first line
+    that goes on {{ alpha }}
+
+    and another
+    one,
+      # not folded
+
+    the {{ beta }}
+    last
+"""
+
+
+def test_lines_of_a_folded_template_are_those_of_the_file(
+    problems_of: Callable[..., list[Problem]],
+) -> None:
+    found = problems_of(FOLDED)
+    # Five lines stand before it; the line is the one in which the folded line begins.
+    assert [(p.line, p.message.partition(" of the ")[2].partition(")")[0]) for p in found] == [
+        (7, "folded template"),
+        (14, "folded template"),
+    ]
+
+
+def test_a_template_file_that_is_missing_is_said_where_it_is_named(
+    problems_of: Callable[..., list[Problem]], tmp_path: Path
+) -> None:
+    [problem] = problems_of("prompt:\n  template_file: gone.j2")
+    assert (problem.code, problem.file, problem.line) == ("V003", str(tmp_path / "tested.yaml"), 6)
+    assert f"{tmp_path / 'gone.j2'} cannot be read" in problem.message
+
+
+def test_single_braces_in_a_template_file(
+    problems_of: Callable[..., list[Problem]], tmp_path: Path
+) -> None:
+    (tmp_path / "t.j2").write_text("a\n{workspace} {{ stage }} {topic} {other}\n", encoding="utf-8")
+    found = problems_of("prompt:\n  template_file: t.j2\n  variables: {topic: x}")
+    assert [(p.code, p.severity, p.file, p.line) for p in found] == [
+        ("V202", "warning", str(tmp_path / "t.j2"), 2)
+    ] * 2

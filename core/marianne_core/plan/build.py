@@ -86,7 +86,11 @@ def draft(
     try:
         renderer = _renderer(config, places)
     except TemplateProblem as error:
-        return None, [*problems, error.problem()]
+        problem = error.problem()
+        if error.fault is Fault.FILE:  # the line that names it helps more than a file without one
+            place: Place = ("prompt", "template_file")
+            problem = places.problem(Severity.ERROR, problem.code, error.what, place)
+        return None, [*problems, problem]
     plan = Plan(
         path=score.path,
         config=config,
@@ -232,5 +236,5 @@ def _template_of(path: Path) -> tuple[str, Origin]:
         reason = error.strerror or str(error)
     except UnicodeDecodeError as error:
         reason = f"it is not UTF-8 (byte {error.start})"
-    text = f"the template file cannot be read: {reason}"
+    text = f"the template file {path} cannot be read: {reason}"
     raise TemplateProblem(text, Fault.FILE, Origin(str(path)))

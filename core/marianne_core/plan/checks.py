@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from marianne_core.config.checks.structure import FORMAT_NAME, format_names
 from marianne_core.config.load import Score
 from marianne_core.config.score.sheet import InjectionItem
 from marianne_core.model.problem import Problem, Severity
@@ -46,6 +47,7 @@ def checked_plan(
     problems += _small_templates(score, places)
     if plan is not None:
         problems += _shadowed(plan, places)
+        problems += _format_names(plan)
         problems += _unused_context(plan, places)
         problems += _captured_names(plan, places)
         problems += check_referred_files(plan, places)
@@ -112,6 +114,24 @@ def _shadowed(plan: Plan, places: Places) -> list[Problem]:
             hint="give it another name; conditions and paths still see the built-in",
         )
         for name in sorted(TEMPLATE_NAMES & plan.variables.keys())
+    ]
+
+
+def _format_names(plan: Plan) -> list[Problem]:
+    """V202 in a template file; templates in the score are looked at with the score."""
+    if plan.config.prompt.template_file is None:
+        return []
+    return [
+        Problem(
+            Severity.WARNING,
+            "V202",
+            FORMAT_NAME.format(name=name),
+            plan.renderer.origin.file,
+            line,
+            None,
+            f"write {{{{ {name} }}}}",
+        )
+        for name, line in format_names(plan.renderer.source, plan.variables)
     ]
 
 

@@ -59,9 +59,13 @@ class Origin:
     """Line to name when `first_line` is not known."""
     name: str = "template"
     """What the text is, for messages: `template`, `capture_files`, ..."""
+    lines: tuple[int, ...] = ()
+    """Lines of the file in which the template's lines begin, where YAML folded them."""
 
     def line_of(self, template_line: int | None) -> int | None:
         """Line of the file for a line of the template, both from 1."""
+        if template_line is not None and template_line <= len(self.lines):
+            return self.lines[template_line - 1]
         if self.first_line is None or template_line is None:
             return self.line if self.line is not None else self.first_line
         return self.first_line + template_line - 1

@@ -42,8 +42,30 @@ class Places:
         node = marks.at(path)
         if node is None:
             return Origin(self.file, None, None, name)
-        first = marks.line_of(path, 1)
-        literal = node.style == "|"
-        return Origin(
-            self.file, first if literal else None, None if literal else node.start.line, name
-        )
+        start = node.start.line
+        if node.style == ">":
+            value = self._score.source.data
+            for key in path:
+                value = value[key]
+            lines = _folded_lines(self._score.text.splitlines(), start, str(value))
+            return Origin(self.file, None, start, f"folded {name}", lines)
+        first = marks.line_of(path, 1) if node.style == "|" else None
+        return Origin(self.file, first, None if first else start, name)
+
+
+def _folded_lines(source: list[str], start: int, text: str) -> tuple[int, ...]:
+    """Lines of the file in which the lines of a folded text begin; `start` is that of its `>`.
+
+    What is folded differs from the file in nothing but white space.
+    """
+    lines: list[int] = []
+    place = start  # from 0, that is the line after the `>`
+    for line in text.splitlines():
+        wanted = len("".join(line.split()))
+        while wanted and place < len(source) and not source[place].strip():
+            place += 1
+        lines.append(place + 1)
+        while wanted > 0 and place < len(source):
+            wanted -= len("".join(source[place].split()))
+            place += 1
+    return tuple(lines)

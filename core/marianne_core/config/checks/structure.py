@@ -65,24 +65,31 @@ def _check_prompt(score: Score, findings: Findings) -> None:
             "prompt",
             hint="add `template: |` or `template_file:`",
         )
-    if not prompt.template:
-        return
-    names = TEMPLATE_NAMES | prompt.variables.keys()
+    for name, line in format_names(prompt.template or "", prompt.variables.keys()):
+        in_file = score.marks.line_of(("prompt", "template"), line)
+        findings.warn(
+            "V202",
+            FORMAT_NAME.format(name=name),
+            "prompt",
+            "template",
+            hint=f"write {{{{ {name} }}}}",
+            where=Position(in_file, 1) if in_file else None,
+        )
+
+
+FORMAT_NAME: Final = "{{{name}}} in the template stays as it is: templates are Jinja"
+"""What is said about a name that `format_names` finds."""
+
+
+def format_names(template: str, variables: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Variables in single braces, as Python's format() has them, each with its first line."""
+    names = TEMPLATE_NAMES.union(variables)
     told: set[str] = set()
-    for match in _FORMAT_NAME.finditer(prompt.template):
+    for match in _FORMAT_NAME.finditer(template):
         name = match[1]
         if name in names and name not in told:
             told.add(name)
-            line = prompt.template.count("\n", 0, match.start()) + 1
-            in_file = score.marks.line_of(("prompt", "template"), line)
-            findings.warn(
-                "V202",
-                f"{{{name}}} in the template stays as it is: templates are Jinja",
-                "prompt",
-                "template",
-                hint=f"write {{{{ {name} }}}}",
-                where=Position(in_file, 1) if in_file else None,
-            )
+            yield name, template.count("\n", 0, match.start()) + 1
 
 
 def _check_fan_out(config: JobConfig, findings: Findings) -> None:
