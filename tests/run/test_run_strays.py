@@ -1,4 +1,4 @@
-"""Strays: what ended attempts left behind is found and ended, whatever goes wrong meanwhile."""
+"""Strays: what an attempt left behind is found and ended before the attempt is over."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ import asyncio
 import errno
 import os
 import signal
-import time
-from collections.abc import AsyncIterator
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from marianne_core.run import strays
+from marianne_core.run import strays, system_errors
 from marianne_core.run.active import Playing
-from marianne_core.run.processes import find_tokens
+from marianne_core.run.processes import Proc
 from marianne_core.run.strays import Strays
+from marianne_core.run.tree import SharedScans
 from tests.conductor.house import is_alive
-from tests.run.band import Band, until, written
+from tests.run.band import Band, left, written
 
 _DAEMON = "setsid -f sh -c 'echo $$ > pid; exec sleep 96'; until [ -s pid ]; do sleep 0.01; done"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strays, "_SWEEP_AFTER", 0.05)
+_ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
@@ -35,42 +33,22 @@ async def band(tmp_path: Path) -> AsyncIterator[Band]:
     await band.close()
 
 
-class _NoChildren:
-    def awaited(self) -> set[int]:
-        return set()
-
-
-class _Ender:
-    """Takes note of what it is asked to end; ends nothing before it may."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, float | None]] = []
-        self.may = asyncio.Event()
-        self.over: list[str] = []
-
-    async def __call__(self, attempt: Playing, grace: float | None = None) -> None:
-        self.asked.append((attempt.token, grace))
-        await self.may.wait()
-        self.over.append(attempt.token)
-
-
-def _found(monkeypatch: pytest.MonkeyPatch, *tokens: str) -> None:
-    """Let a scan see these tokens."""
-    monkeypatch.setattr(strays, "find_tokens", lambda asked: {t: [] for t in asked if t in tokens})
-
-
-async def test_a_daemon_is_ended_after_its_sheet(band: Band) -> None:
+async def test_a_daemon_is_ended_before_its_sheet_is_over(band: Band) -> None:
     attempt = band.attempt(_DAEMON)
     await band.musician.play(attempt)
-    pid = int(await written(band.workspace / "pid"))
-    await until(lambda: not is_alive(pid))
-    await until(lambda: len(band.log.events("sheet.leftovers")) == 1)
+    assert not is_alive(int(await written(band.workspace / "pid")))
+    assert len(band.log.events("sheet.leftovers")) == 1
+
+
+async def test_a_sheet_without_a_daemon_has_no_leftovers(band: Band) -> None:
+    assert (await band.musician.play(band.attempt("true"))).ended == "ok"
+    assert band.log.events("sheet.leftovers") == []
 
 
 async def test_a_daemon_of_a_skip_command_is_ended_after_its_sheet_not_before(
     band: Band,
 ) -> None:
-    """It carries the attempt's token, as the instrument does: sweeping must spare both."""
+    """It carries the attempt's token, as the instrument does: looking must spare both."""
     attempt = band.attempt(
         "echo $$ > up; until [ -e go ]; do sleep 0.01; done",
         f"""
@@ -83,141 +61,232 @@ async def test_a_daemon_of_a_skip_command_is_ended_after_its_sheet_not_before(
     playing = asyncio.create_task(band.musician.play(attempt))
     pid = int(await written(band.workspace / "pid"))
     instrument = int(await written(band.workspace / "up"))
-    await asyncio.sleep(0.3)  # six sweeps' time
+    # Another sheet ends meanwhile, and is looked after.
+    assert (await band.musician.play(band.attempt("true"))).ended == "ok"
     assert is_alive(instrument)
+    assert is_alive(pid)
     (band.workspace / "go").touch()
     assert (await playing).ended == "ok"
-    await until(lambda: not is_alive(pid))
+    assert not is_alive(pid)
 
 
-async def test_a_sweep_that_fails_is_not_the_last(
-    band: Band, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("verdict", ["true", "false"])
+async def test_a_daemon_of_a_command_that_decides_is_ended_before_its_sheet_is_over(
+    band: Band, verdict: str
 ) -> None:
-    calls: list[list[str]] = []
+    """Of a skip command that skips, or of a validation: nothing is looked for once it is over."""
+    skips = band.attempt(
+        "true",
+        f"""
+        sheet:
+          size: 1
+          total_items: 1
+          skip_when_command: {{1: {{command: "{_DAEMON}; {verdict}"}}}}
+        """,
+    )
+    validated = band.attempt(
+        "true",
+        f"validations: [{{type: command_succeeds, command: '{_DAEMON.replace(chr(39), chr(34))}; {verdict}'}}]",
+    )
+    for attempt in (skips, validated):
+        await band.musician.play(attempt)
+        assert not is_alive(int(await written(band.workspace / "pid")))
+        (band.workspace / "pid").unlink()
 
-    def find(tokens: list[str]) -> dict[str, Any]:
-        calls.append(tokens)
-        if len(calls) <= 2:
+
+async def test_a_look_that_fails_is_made_again(band: Band, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system_errors, "_FIRST_PAUSE", 0.02)
+    scans = [0]
+    fresh = SharedScans.fresh
+
+    async def failing(self: SharedScans) -> object:
+        scans[0] += 1
+        if scans[0] == 1:
             raise OSError(errno.EMFILE, "Too many open files")
-        return find_tokens(tokens)
+        if scans[0] == 2:
+            raise RuntimeError("can't start new thread")
+        return await fresh(self)
 
-    monkeypatch.setattr(strays, "find_tokens", find)
-    attempt = band.attempt(_DAEMON)
-    await band.musician.play(attempt)
-    pid = int(await written(band.workspace / "pid"))
-    await until(lambda: not is_alive(pid))
-    assert len(calls) >= 3
-    # Nor for those that come after it.
-    (band.workspace / "pid").unlink()
+    monkeypatch.setattr(SharedScans, "fresh", failing)
     await band.musician.play(band.attempt(_DAEMON))
-    pid = int(await written(band.workspace / "pid"))
-    await until(lambda: not is_alive(pid))
+    assert not is_alive(int(await written(band.workspace / "pid")))
 
 
-async def test_any_exception_leaves_the_sweeping_alive(
-    band: Band, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("subreaper", [True, False])
+async def test_what_a_sheet_of_an_earlier_conductor_left_behind_is_ended_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subreaper: bool
 ) -> None:
-    ender = _Ender()
-    watch = Strays(_NoChildren(), ender, subreaper=False)
-    attempt = band.attempt("true")
-    failures = [ValueError("no thread"), RuntimeError("can't start new thread")]
-
-    def find(tokens: list[str]) -> dict[str, Any]:
-        if failures:
-            raise failures.pop()
-        return {token: [] for token in tokens}
-
-    monkeypatch.setattr(strays, "find_tokens", find)
-    with watch.of(attempt):
-        pass
-    await until(lambda: ender.asked)
-    ender.may.set()
-    await watch.close()
+    """Somebody else reaped its shim at once, and has its orphans."""
+    monkeypatch.setattr(strays, "group_has_members", lambda pid: False)
+    band = Band(tmp_path, subreaper=subreaper)
+    first = band.attempt(f"{_DAEMON}; until [ -e go ]; do sleep 0.01; done")
+    playing = asyncio.create_task(band.musician.play(first))
+    daemon = int(await written(band.workspace / "pid"))
+    await left(playing)
+    adopted = Playing(first.run, first.num, first.number, first.mode, first.token)
+    adopted.pid, adopted.intended = first.pid, True
+    (band.workspace / "go").touch()
+    assert (await band.musician.adopt(adopted)).ended == "ok"
+    assert not is_alive(daemon)
+    assert len(band.log.events("sheet.leftovers")) == 1
+    await band.close()
 
 
-async def test_a_slow_ending_delays_no_other(band: Band, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second, third = (band.attempt("true") for _ in range(3))
-    _found(monkeypatch, first.token, second.token, third.token)
-    ender = _Ender()
-    watch = Strays(_NoChildren(), ender, subreaper=False)
-    for attempt in (first, second):
-        with watch.of(attempt):
-            pass
-    await until(lambda: len(ender.asked) == 2)  # together
-    with watch.of(third):
-        pass
-    await until(lambda: len(ender.asked) == 3)  # and a later sweep goes on beside them
-    assert ender.over == []
-    ender.may.set()
-    await until(lambda: len(ender.over) == 3)
-    await watch.close()
-
-
-async def test_closing_looks_after_what_is_gone_and_what_is_being_ended(
-    band: Band, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second = band.attempt("true"), band.attempt("true")
-    _found(monkeypatch, first.token, second.token)
-    ender = _Ender()
-    watch = Strays(_NoChildren(), ender, subreaper=False)
-    with watch.of(first):
-        pass
-    await until(lambda: ender.asked)  # being ended
-    with watch.of(second):
-        pass  # gone, not looked for yet
-    ender.asked.clear()
-    ender.may.set()
-    await watch.close()
-    assert {token for token, _ in ender.asked} == {first.token, second.token}
-    assert all(grace is not None and grace <= 0.5 for _, grace in ender.asked)
-    assert set(ender.over) == {first.token, second.token}
-
-
-async def test_closing_during_a_sweep_drops_nobody(
-    band: Band, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    attempt = band.attempt("true")
-    looking = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def find(tokens: list[str]) -> dict[str, Any]:
-        if not looking.is_set():
-            loop.call_soon_threadsafe(looking.set)
-            time.sleep(0.1)
-        return {token: [] for token in tokens}
-
-    monkeypatch.setattr(strays, "find_tokens", find)
-    ender = _Ender()
-    ender.may.set()
-    watch = Strays(_NoChildren(), ender, subreaper=False)
-    with watch.of(attempt):
-        pass
-    await looking.wait()
-    await watch.close()
-    assert ender.over == [attempt.token]
-
-
-async def test_closing_takes_no_longer_than_a_host_may(
-    band: Band, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    attempt = band.attempt("true")
-    _found(monkeypatch, attempt.token)
-    watch = Strays(_NoChildren(), _Ender(), subreaper=False)  # it never ends
-    with watch.of(attempt):
-        pass
-    started = time.monotonic()
-    await watch.close()
-    assert time.monotonic() - started < 2.0
-
-
-async def test_an_attempt_that_is_left_alive_has_no_strays(
-    band: Band, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_attempt_that_is_left_alive_has_no_strays(band: Band) -> None:
     attempt = band.attempt("echo $$ > pid; exec sleep 97")
     playing = asyncio.create_task(band.musician.play(attempt))
     pid = int(await written(band.workspace / "pid"))
-    playing.cancel()
-    await asyncio.gather(playing, return_exceptions=True)
+    await left(playing)
     await band.musician.close()
     assert is_alive(pid)
     os.kill(pid, signal.SIGKILL)
+
+
+# --- orphans that do not say whose they are --------------------------------------------------------
+
+
+class _Family:
+    """Orphans that a sub-reaper sees: pids, with the token each one carries."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tokens: dict[int, str | None] = {}
+        self.ended: list[tuple[str, list[int]]] = []
+        """Tokens of attempts whose tree was ended, and the pids that were named beside."""
+        monkeypatch.setattr(strays, "adopted_children", lambda known: sorted(self.tokens))
+        monkeypatch.setattr(strays, "environ_token", lambda pid: self.tokens[pid])
+        monkeypatch.setattr(strays, "read_proc", lambda pid: Proc(pid, 1, pid, pid, "S", 7))
+        monkeypatch.setattr(strays, "reap", lambda pids: [])
+        monkeypatch.setattr(strays, "group_has_members", lambda pid: False)
+
+    def awaited(self) -> set[int]:
+        return set()
+
+    async def end(self, attempt: Playing, also: Sequence[Proc] = ()) -> None:
+        self.ended.append((attempt.token, [proc.pid for proc in also]))
+        for proc in also:
+            del self.tokens[proc.pid]
+
+    def strays(self) -> Strays:
+        return Strays(self, self.end, scans=SharedScans(), subreaper=True)
+
+
+@pytest.fixture
+def family(monkeypatch: pytest.MonkeyPatch) -> _Family:
+    return _Family(monkeypatch)
+
+
+def _gone(band: Band) -> Playing:
+    """An attempt whose shim this process started and reaped."""
+    attempt = band.attempt("true")
+    attempt.pid, attempt.waited = 4711, 0
+    return attempt
+
+
+@pytest.mark.parametrize("token", [None, "", "of-somebody-else"])
+async def test_an_orphan_without_a_name_belongs_to_the_attempt_that_lives(
+    band: Band, family: _Family, token: str | None
+) -> None:
+    watch, attempt = family.strays(), _gone(band)
+    with watch.of(attempt):
+        family.tokens[50] = token
+        await watch.settle(attempt, group_known=True)
+    assert family.ended == [(attempt.token, [50])]
+
+
+async def test_an_orphan_of_one_of_several_is_ended_with_the_last_that_may_have_left_it(
+    band: Band, family: _Family
+) -> None:
+    watch = family.strays()
+    first, second, third = (_gone(band) for _ in range(3))
+    with watch.of(second):
+        await watch.settle(second, group_known=True)
+        with watch.of(first):
+            family.tokens[50] = None
+            await watch.settle(first, group_known=True)
+        with watch.of(third):  # it came later: not one of those
+            await watch.settle(third, group_known=True)
+            assert family.ended == []
+            assert watch.may_be_left(second)
+            await watch.settle_helpers(second)
+    assert family.ended == [(second.token, [50])]
+
+
+async def test_an_orphan_whose_last_attempt_is_over_is_ended_by_whoever_looks_next(
+    band: Band, family: _Family
+) -> None:
+    watch = family.strays()
+    first, second, third = (_gone(band) for _ in range(3))
+    with watch.of(second), watch.of(first):
+        family.tokens[50] = None
+        await watch.settle(first, group_known=True)
+    assert family.ended == []
+    with watch.of(third):
+        await watch.settle(third, group_known=True)
+        assert family.ended == [(third.token, [50])]
+        await watch.settle_helpers(third)
+        assert not watch.may_be_left(third)
+
+
+async def test_orphans_of_living_attempts_and_of_earlier_days_are_left_alone(
+    band: Band, family: _Family
+) -> None:
+    other, attempt = _gone(band), _gone(band)
+    family.tokens[40] = None  # a child of whoever became this host
+    watch = family.strays()
+    with watch.of(other), watch.of(attempt):
+        family.tokens[51] = f"{other.token}/c1"
+        await watch.settle(attempt, group_known=True)
+    assert family.ended == []
+
+
+async def test_the_first_process_of_a_container_ends_no_strangers(
+    band: Band, family: _Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strays, "_FIRST_PID", os.getpid())
+    watch, attempt = family.strays(), _gone(band)
+    with watch.of(attempt):
+        family.tokens[50] = None
+        await watch.settle(attempt, group_known=True)
+        assert family.ended == []
+        family.tokens[51] = attempt.token
+        await watch.settle(attempt, group_known=True)
+    assert family.ended == [(attempt.token, [])]
+
+
+def test_a_child_that_cleared_its_environment_is_ended_by_a_subreaper(tmp_path: Path) -> None:
+    """With everything real, in a process of its own: a test's process is no sub-reaper."""
+    host = textwrap.dedent(
+        """
+        import asyncio, os, sys
+        from pathlib import Path
+        from marianne_core.run.processes import become_subreaper
+        from tests.conductor.house import is_alive
+        from tests.run.band import Band, written
+
+        async def main(folder):
+            band = Band(folder, subreaper=True)
+            daemon = "env -i setsid /bin/sh -c 'trap : TERM; echo $$ > pid; while :; do /bin/sleep 1; done'"
+            wait = "until [ -s pid ]; do sleep 0.01; done"
+            await band.musician.play(band.attempt(f"{daemon} > /dev/null 2>&1 & {wait}"))
+            assert not is_alive(int(await written(band.workspace / "pid")))
+            assert len(band.log.events("sheet.leftovers")) == 1
+            await band.close()
+
+        if not become_subreaper():
+            sys.exit(77)
+        asyncio.run(main(Path(sys.argv[1])))
+        """
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)])}
+    ran = subprocess.run(
+        [sys.executable, "-c", host, str(tmp_path)],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if ran.returncode == 77:
+        pytest.skip("no sub-reapers here")
+    assert ran.returncode == 0, ran.stderr

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from marianne_core.run.active import Playing
@@ -39,11 +39,11 @@ class Note(Protocol):
 class Endings:
     """Ends attempts' trees, each by one ending at a time. Belongs to one event loop."""
 
-    def __init__(self, note: Note, grace: float) -> None:
+    def __init__(self, note: Note, grace: float, scans: SharedScans) -> None:
         """`grace`: seconds between TERM and KILL."""
         self._note = note
         self.grace = grace
-        self._scans = SharedScans()
+        self._scans = scans
         self._under_way: dict[str, asyncio.Event] = {}
 
     async def over(self, attempt: Playing) -> None:
@@ -51,22 +51,24 @@ class Endings:
         while (done := self._under_way.get(attempt.token)) is not None:
             await done.wait()
 
-    async def end(self, attempt: Playing, grace: float | None = None) -> tuple[Proc, ...]:
+    async def end(self, attempt: Playing, also: Iterable[Proc] = ()) -> tuple[Proc, ...]:
         """End all processes of an attempt; returns those that got a signal, once none is left.
+
+        `also` are such that are known to be its own, whatever they themselves say.
 
         Takes as long as that takes. Cancelling it leaves what is left alive.
         """
         await self.over(attempt)
         done = self._under_way[attempt.token] = asyncio.Event()
         try:
-            return await self._until_none_is_left(attempt, self.grace if grace is None else grace)
+            return await self._until_none_is_left(attempt, also)
         finally:
             del self._under_way[attempt.token]
             done.set()
 
-    async def _until_none_is_left(self, attempt: Playing, grace: float) -> tuple[Proc, ...]:
-        status = attempt.files.name("st")
-        tree = Tree(attempt.token, attempt.pid, status=status, scans=self._scans)
+    async def _until_none_is_left(self, attempt: Playing, also: Iterable[Proc]) -> tuple[Proc, ...]:
+        status, grace = attempt.files.name("st"), self.grace
+        tree = Tree(attempt.token, attempt.pid, status=status, scans=self._scans, known=also)
         signalled: dict[Proc, None] = {}
         told: object = None
         patience, pause = DEFAULT_PATIENCE, _FIRST_PAUSE

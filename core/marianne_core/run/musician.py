@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -26,9 +26,11 @@ from marianne_core.run.instrument.command_line import InstrumentError, build_inv
 from marianne_core.run.instrument.failures import refused
 from marianne_core.run.launcher import Launcher, LaunchError, LaunchSpec
 from marianne_core.run.parts import CutShort, cut_short, with_means
+from marianne_core.run.processes import Proc
 from marianne_core.run.skips import has_skip_command, reason_to_skip
 from marianne_core.run.strays import Strays
 from marianne_core.run.system_errors import Shortage, shortage_of, words_of
+from marianne_core.run.tree import SharedScans
 from marianne_core.run.validate.baseline import take_baseline
 from marianne_core.run.validate.validator import Validator
 from marianne_core.run.waiter import Waiter
@@ -93,8 +95,9 @@ class Musician:
         """The shim of the attempt that is likely next, if one was started ahead."""
         self._validator = validator
         self._environ = environ
-        self._endings = Endings(log.note, grace)
-        self._strays = Strays(waiter, self._end_the_rest, subreaper=subreaper)
+        scans = SharedScans()
+        self._endings = Endings(log.note, grace, scans)
+        self._strays = Strays(waiter, self._end_the_rest, scans=scans, subreaper=subreaper)
         self._conclusion = Conclusion(
             log,
             ensemble=ensemble,
@@ -107,7 +110,10 @@ class Musician:
     async def play(self, attempt: Playing) -> Outcome:
         """Play a new attempt to its end; its processes are gone when this returns."""
         with self._strays.of(attempt):
-            return await self._play(attempt)
+            outcome = await self._play(attempt)
+            if self._strays.may_be_left(attempt):
+                await self._settle_helpers(attempt)
+        return outcome
 
     async def _play(self, attempt: Playing) -> Outcome:
         try:
@@ -157,12 +163,16 @@ class Musician:
             attempt.doing = f"{_STRANGER}; it is waited for"
         with self._strays.of(attempt):
             await self._exited(attempt, child=False)
-            return await self._conclude(attempt)
+            outcome = await self._conclude(attempt)
+            await self._settle_helpers(attempt)
+        return outcome
 
     async def conclude(self, attempt: Playing) -> Outcome:
         """From the shim's end to the outcome: what is left is ended, the result read and validated."""
         with self._strays.of(attempt):
-            return await self._conclude(attempt)
+            outcome = await self._conclude(attempt)
+            await self._settle_helpers(attempt)
+        return outcome
 
     async def make_sure_it_is_over(self, attempt: Playing) -> None:
         """End whatever is left of an attempt that could not be played to its end, however long that
@@ -172,10 +182,9 @@ class Musician:
             await self._endings.end(attempt)
 
     async def close(self) -> None:
-        """Look after what the last attempts left behind, for at most a second or two."""
+        """End what was started ahead; attempts that live are left alone."""
         await self.warm.close()
         self._launcher.close()
-        await self._strays.close()
 
     async def end(self, attempt: Playing, ended: Ended, reason: str) -> None:
         """End a living attempt; `play` returns the outcome. A timeout spares what is done already.
@@ -329,9 +338,17 @@ class Musician:
         )
         return spec, prompt.warnings
 
-    async def _end_the_rest(self, attempt: Playing, grace: float | None = None) -> None:
+    async def _settle_helpers(self, attempt: Playing) -> None:
+        """What helper commands left behind is ended when this returns."""
+        await with_means(
+            attempt,
+            "what it left behind cannot be looked for",
+            lambda: self._strays.settle_helpers(attempt),
+        )
+
+    async def _end_the_rest(self, attempt: Playing, also: Sequence[Proc] = ()) -> None:
         """End processes that outlived their shim."""
-        ended = await self._endings.end(attempt, grace)
+        ended = await self._endings.end(attempt, also)
         if ended and attempt.ended_as is None:
             self._log.note(
                 attempt,

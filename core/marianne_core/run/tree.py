@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +114,9 @@ class Tree:
         status: Path | str | None = None,
         start_time: int | None = None,
         scans: SharedScans | None = None,
+        known: Iterable[Proc] = (),
     ) -> None:
+        """`known` processes belong to it, whatever they themselves say."""
         self.token = token
         self.pid = pid
         """Leader of the tree's session: the shim, or the command itself; None when unknown."""
@@ -123,7 +125,7 @@ class Tree:
         self._start_time = start_time
         """The leader's, where it was recorded: proof when its environment cannot be read."""
         self._scans = scans or SharedScans()
-        self._known: dict[int, int] = {}
+        self._known = {proc.pid: proc.start_time for proc in known}
         self._sessions = set() if pid is None else {pid}
 
     def processes(self, scan: Scan | None = None) -> list[Proc]:
