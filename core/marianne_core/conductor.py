@@ -76,7 +76,9 @@ class Conductor:
         """`seed` makes the jitter of retries repeatable; `environ` is what instruments inherit.
 
         `subreaper` says that the host called `run.processes.become_subreaper`, so that orphans of
-        sheets become its children; they are then found at once and reaped here.
+        sheets become its children; they are then found at once, ended and reaped here. Such a host
+        starts no programs of its own in other sessions: they would be taken for a sheet's. Without
+        it all processes are looked at whenever a sheet ends, which takes some milliseconds.
         """
         self.config = config
         self.home = home

@@ -3,6 +3,7 @@
 Usage: small_disk.py MANNER FOLDER. `FOLDER` holds `state`, `ws` and `song.yaml`. Manners:
 
 `full`       the state directory is on a disk of 3 MB that fills up while the score is played
+`full-outputs`  the same disk has room for few outputs; when starts are held, more room is made
 `full-work`  the workspace is on a disk of 1 MB that the sheets fill up
 `read-only`  the state directory is on a read-only mount
 `read-only-work`  the workspace is
@@ -77,6 +78,31 @@ async def play_on_a_full_disk(folder: Path) -> dict[str, Any]:
     return {"refused": refused, "held": held, "after": after, "third": third.status, "jobs": listed}
 
 
+async def play_on_a_disk_for_few_outputs(folder: Path) -> dict[str, Any]:
+    """Leave the disk little room, play; make room when a run says that it is held."""
+    filler = folder / "state" / "filler"
+    async with Conductor(DaemonConfig(grace_seconds=0.3), Home(folder / "state")) as conductor:
+        events = await conductor.events()
+        reply = await conductor.submit(SubmitRequest(str(folder / "song.yaml")))
+        assert reply.status == "accepted", reply.message
+        async with asyncio.timeout(20):
+            async for event in events:
+                if event.event == "sheet.started":
+                    break
+            _fill(filler)
+            (folder / "ws" / "go").touch()
+            async for event in events:
+                if event.event == "job.held":
+                    break
+            held = event.data["reason"]
+            filler.unlink()
+            async for event in events:
+                if event.event == "job.released":
+                    break
+            await conductor.idle.wait()
+        return {"held": held, **await conductor.status("song")}
+
+
 def _fill(path: Path) -> None:
     """Take what is free on the disk of `path`."""
     with path.open("ab", buffering=0) as file:
@@ -114,6 +140,10 @@ def main(manner: str, folder: Path) -> dict[str, Any]:
         work.mkdir()
         mount(state, "size=3m,mode=700")
         return asyncio.run(play_on_a_full_disk(folder))
+    if manner == "full-outputs":
+        work.mkdir()
+        mount(state, "size=3m,mode=700")
+        return asyncio.run(play_on_a_disk_for_few_outputs(folder))
     if manner == "full-work":
         work.mkdir()
         mount(work, "size=1m")

@@ -243,3 +243,17 @@ def test_a_full_state_directory_refuses_holds_and_goes_on(house: House) -> None:
     assert [house.lines(f"started-{num}") for num in range(1, 5)] == [["x"]] * 4
     assert told["third"] == "accepted"
     assert {status for _, _, status in told["jobs"]} == {"completed"}
+
+
+@needs_mounts
+def test_sheets_that_fail_of_a_full_state_directory_are_played_again_for_nothing(
+    house: House,
+) -> None:
+    house.score(
+        "sheet: {size: 1, total_items: 1, fan_out: {1: 8}}\n"
+        "parallel: {enabled: true, max_concurrent: 4}",
+        script="until [ -e go ]; do sleep 0.02; done; head -c 60000 /dev/zero | tr '\\0' x",
+    )
+    told = _on_a_disk(house, "full-outputs")
+    assert "full" in told["held"]
+    assert told["status"] == "completed", told

@@ -318,12 +318,14 @@ async def test_an_answer_without_room_is_a_warning(
     assert [folder for folder, _ in speaking.log.full] == [speaking.run_dir]
 
 
-async def test_a_failure_on_a_full_disk_holds_what_comes_next(
+async def test_a_failure_on_a_full_disk_is_lost_and_holds_what_comes_next(
     band: Band, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conclusion, "has_room", lambda folder: False)
-    outcome = await band.musician.play(band.attempt("exit 1"))
-    assert outcome.ended is Ended.FAILED
+    outcome = await band.musician.play(band.attempt("exit 7"))
+    assert (outcome.ended, outcome.code, outcome.exit_code) == (Ended.LOST, "E403", 7)
+    assert f"the disk of {band.run_dir} is full" in outcome.reason
+    assert "exit status 7" in outcome.reason
     assert [folder for folder, _ in band.log.full] == [band.run_dir]
 
 

@@ -20,7 +20,8 @@ class Ended(StrEnum):
     SKIPPED = "skipped"
     """`skip_when` or `skip_when_command` said so before anything was started."""
     LOST = "lost"
-    """Nobody knows how it ended (its shim or the machine died); not the sheet's fault."""
+    """Nobody knows how it ended (its shim or the machine died), or what it had to say (the disk was
+    full); not the sheet's fault."""
     NEVER_RAN = "never_ran"
     """Recovery proved that it was never started; it counts for nothing."""
 

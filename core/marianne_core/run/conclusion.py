@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -100,11 +101,16 @@ class Conclusion:
             self._log.note(attempt, "sheet.warning", reason=warning)
         outcome = outcome_of(end, result)
         if outcome.ended is not Ended.OK:
-            if not has_room(attempt.run.run_dir):
-                # What comes next would fail of the same.
-                self._log.disk_full(attempt.run.run_dir, f"no room in {attempt.run.run_dir}")
-            return outcome
+            folder = attempt.run.run_dir
+            return outcome if has_room(folder) else self._without_room(folder, outcome)
         return await self._validated(attempt, outcome)
+
+    def _without_room(self, folder: Path, outcome: Outcome) -> Outcome:
+        """It could not write what it had to say: nobody knows what would have become of it."""
+        full = f"the disk of {folder} is full"
+        self._log.disk_full(folder, full)
+        reason = f"{full}: what it wrote is lost; {outcome.reason}"
+        return replace(outcome, ended=Ended.LOST, code="E403", reason=reason)
 
     async def _settled(self, attempt: Playing) -> AttemptEnd:
         """How the shim ended, once nothing of it is left."""

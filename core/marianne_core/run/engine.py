@@ -24,7 +24,7 @@ from marianne_core.decide.messages import (
 )
 from marianne_core.model.clock import Clock
 from marianne_core.model.events import Event
-from marianne_core.model.waits import Wait
+from marianne_core.model.waits import Wait, WaitReason
 from marianne_core.remember import changes
 from marianne_core.remember.changes import Change, Sync
 from marianne_core.remember.journal import Journal
@@ -71,6 +71,8 @@ class Engine:
         )
         """The attempts that are alive."""
         self._holds: dict[str, Wait] = {}
+        self._told_of_disk = False
+        """The runs' events say that a disk holds everything up."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._elapsed_saved = clock.now()
@@ -242,7 +244,21 @@ class Engine:
             self._tell_holds()
 
     def _tell_holds(self) -> None:
+        self._tell_of_disk()
         self.apply(messages.HoldDispatch(next(iter(self._holds.values()), None)))
+
+    def _tell_of_disk(self) -> None:
+        """A disk that holds everything up stands in the events of all runs that go on."""
+        held = next((w for w in self._holds.values() if w.reason is WaitReason.DISK), None)
+        if self._leaving or (held is not None) is self._told_of_disk:
+            return
+        self._told_of_disk = held is not None
+        for run in [run for run in self._runs.values() if run.status.active]:
+            if held is None:
+                self.announce(run, "job.released", reason="the disk can be written again")
+            else:
+                reason = f"{held.blocker}; nothing new starts until it can be written"
+                self.announce(run, "job.held", reason=reason)
 
     async def leave(self) -> None:
         """Stop deciding and waiting; sheets live on. Their rows are the next conductor's."""
