@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 
+import pytest
+
+from tests.conductor.host import Host
 from tests.conductor.house import House, Playing, is_alive, settled, until
 
 _FAMILY = """
@@ -127,6 +131,53 @@ async def test_the_time_of_a_job_goes_on_over_a_restart(house: House) -> None:
     row = house.row()
     assert row.status == "failed"
     assert (row.finished_at or 0) - (row.started_at or 0) < 5
+
+
+def _alter(house: House, sql: str) -> None:
+    """Let the store say something else of the run, while no conductor is there."""
+    connection = sqlite3.connect(house.home.database)
+    with connection:
+        connection.execute(f"UPDATE runs SET {sql}")
+    connection.close()
+
+
+@pytest.mark.parametrize("sheet", ["lives on", "ended meanwhile"])
+async def test_the_time_of_a_job_goes_on_when_its_conductor_is_killed(
+    house: House, sheet: str
+) -> None:
+    """Nobody could save what was used last; the sheet ran all the while."""
+    score = house.score(
+        "", sheets=2, script="echo >> runs; until [ -e go ]; do sleep 0.02; done; rm go"
+    )
+    with Host(house, score):
+        await house.appears("runs")
+        await until(lambda: house.row().counted_at is not None, "the store says so")
+    if sheet == "ended meanwhile":
+        house.put("go")
+        await until(lambda: not house.processes(), "it is over")
+    _alter(house, "counted_at = counted_at - 1000")  # killed so long ago
+    async with house.conductor(job_timeout=900) as conductor:
+        await settled(conductor)
+    assert house.row().status == "failed"
+    assert "900" in house.row().reason
+    assert house.lines("runs") == [""]
+    assert house.processes() == {}
+
+
+async def test_what_a_paused_job_has_used_is_remembered(house: House) -> None:
+    score = house.score("", sheets=2, script="touch runs; until [ -e go ]; do sleep 0.02; done")
+    async with Playing(house, score) as song:
+        await house.appears("runs")
+        await song.conductor.pause("song")
+        house.put("go")
+        await song.events.until("job.paused")
+    assert house.row().counted_at is None
+    _alter(house, "elapsed = elapsed + 1000")
+    async with house.conductor(job_timeout=900) as conductor:
+        await conductor.resume("song")
+        await settled(conductor)
+    assert house.row().status == "failed"
+    assert "900" in house.row().reason
 
 
 async def test_a_paused_job_does_not_use_up_its_time(house: House) -> None:

@@ -144,10 +144,10 @@ def test_a_migration_that_fails_changes_nothing(home: Home) -> None:
 def test_a_newer_database_is_refused_untouched(home: Home) -> None:
     open_database(home.database, NEXT).close()
     before = home.database.read_bytes()
-    with pytest.raises(StateError, match=r"has version 3, .* knows versions up to 2") as caught:
+    with pytest.raises(StateError, match=r"has version 4, .* knows versions up to 3") as caught:
         open_database(home.database)
     assert "mzt restart" in caught.value.hint
-    with pytest.raises(StateError, match="has version 3"):
+    with pytest.raises(StateError, match="has version 4"):
         open_reader(home)
     assert home.database.read_bytes() == before
 
@@ -158,7 +158,7 @@ def test_a_newer_database_with_an_unfinished_log_is_refused_untouched(home: Home
     writer.execute("CREATE TABLE more (x)")
     files = [home.database, home.database.with_name("marianne.db-wal")]
     before = [file.read_bytes() for file in files]
-    with pytest.raises(StateError, match="has version 3"):
+    with pytest.raises(StateError, match="has version 4"):
         open_database(home.database)
     assert [file.read_bytes() for file in files] == before
     writer.close()
@@ -166,8 +166,8 @@ def test_a_newer_database_with_an_unfinished_log_is_refused_untouched(home: Home
 
 def test_a_reader_waits_for_the_conductor_to_migrate(home: Home) -> None:
     open_database(home.database).close()
-    with pytest.raises(StateError, match="has version 2, this program reads version 3") as caught:
-        open_for_reading(home.database, version=3)
+    with pytest.raises(StateError, match="has version 3, this program reads version 4") as caught:
+        open_for_reading(home.database, version=4)
     assert "mzt start" in caught.value.hint
 
 

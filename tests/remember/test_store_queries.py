@@ -132,6 +132,15 @@ async def test_times_follow_from_states(store, submit) -> None:
     assert await run(JobStatus.CANCELLED, 16.0) == (10.0, 16.0, None, 2.0)
     assert await run(JobStatus.COMPLETED, 17.0) == (10.0, 17.0, None, 2.0)
 
+    async def counted(**more: object) -> float | None:
+        await store.journal.commit([RunSaved(run_id, JobStatus.RUNNING, 18.0, **more)])
+        with store.reader() as reader:
+            return reader.run(run_id).counted_at
+
+    assert await counted(elapsed=3.0, counted_at=70.0) == 70.0
+    assert await counted() == 70.0  # nothing was said of its time
+    assert await counted(elapsed=4.0) is None
+
     async def sheet(status: SheetStatus, at: float) -> tuple:
         await store.journal.commit([SheetSaved(run_id, 1, status, at)])
         with store.reader() as reader:

@@ -55,6 +55,8 @@ class RunView:
     """Living attempts."""
     elapsed: float
     """Seconds that count against the job's timeout."""
+    counting: bool
+    """They go on."""
     final: JobStatus | None
     """What it will be when its living attempts have ended, while it is being ended; else None."""
 
@@ -173,5 +175,6 @@ class Run:
             cancelled=tally[SheetStatus.CANCELLED],
             running=len(self.living),
             elapsed=self.elapsed(now),
+            counting=self._since is not None,
             final=None if over or self.closing is None else self.closing.final,
         )

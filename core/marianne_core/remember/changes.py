@@ -100,6 +100,9 @@ class RunSaved:
     """Who or what paused it; None also forgets an earlier one."""
     elapsed: float | None = None
     """Seconds that count against the job's timeout so far; None = as before."""
+    counted_at: float | None = None
+    """When `elapsed` was so much, in seconds of the boot clock, if the time goes on; None = it does
+    not. Counts only together with `elapsed`."""
     final: JobStatus | None = None
     """With CANCELLING: what it will be when its sheets have ended; None = as before. Any other
     status forgets it."""

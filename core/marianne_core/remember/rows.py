@@ -33,6 +33,8 @@ class RunRow(NamedTuple):
     cancelled: int
     final: JobStatus | None
     """While it is being ended (CANCELLING): what it will be then; None = nobody said."""
+    counted_at: float | None
+    """Boot clock, when `elapsed` was saved and its time went on; None = it is not counted."""
 
 
 class SheetRow(NamedTuple):

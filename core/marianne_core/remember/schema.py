@@ -244,6 +244,10 @@ that lives: a value of `model.outcome.Ended`, why, and when. NULL = nobody order
 Whoever changes many sheets at once sets the mark `bulk` meanwhile, and counts once at the end: the
 trigger would take seven times as long as the change itself."""
 
+VERSION_3: tuple[str, ...] = ("ALTER TABLE runs ADD COLUMN counted_at REAL",)
+"""When `elapsed` was as it is stored, in seconds of the boot clock, while the time goes on: what a
+run has used by now is known also after its conductor was killed. NULL = its time is not counted."""
+
 TABLES_OF_A_RUN: tuple[str, ...] = (
     "events",
     "validations",

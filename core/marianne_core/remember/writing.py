@@ -58,6 +58,7 @@ _COUNT_SHEETS = Statement(
 _SAVE_RUN = Statement(
     "runs",
     "UPDATE runs SET reason = ?, paused_by = ?, elapsed = COALESCE(?, elapsed),"
+    " counted_at = CASE WHEN ? THEN ? ELSE counted_at END,"
     " started_at = COALESCE(started_at, ?),"
     " finished_at = CASE WHEN status = ? THEN COALESCE(finished_at, ?) ELSE ? END,"
     " final = CASE WHEN ? THEN COALESCE(?, final) END, status = ? WHERE run_id = ?",
@@ -192,6 +193,8 @@ def saved_run(c: RunSaved) -> tuple[str, Row]:
         short(c.reason),
         c.paused_by,
         c.elapsed,
+        int(c.elapsed is not None),
+        c.counted_at,
         c.at if c.status is JobStatus.RUNNING else None,
         c.status.value,
         finished,

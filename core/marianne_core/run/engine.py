@@ -220,7 +220,8 @@ class Engine:
             run.over.clear()
 
     def _run_row(self, run: ActiveRun, wall: float) -> Change:
-        view = self._baton.run(run.run_id, self._clock.now())
+        now = self._clock.now()
+        view = self._baton.run(run.run_id, now)
         return changes.RunSaved(
             run.run_id,
             run.status,
@@ -228,6 +229,7 @@ class Engine:
             reason=run.reason,
             paused_by=view.paused_by if view else None,
             elapsed=view.elapsed if view else None,
+            counted_at=now if view and view.counting else None,
             final=view.final if view else None,
         )
 

@@ -7,7 +7,9 @@ cannot be read or planned keeps no other from going on.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +35,7 @@ from marianne_core.run.attempt_files import AttemptFiles
 from marianne_core.run.recovery import (
     Adopt,
     AttemptRecord,
+    Exited,
     Finding,
     HeldByStranger,
     examine_all,
@@ -68,6 +71,8 @@ class RestoredRun:
     tasks: list[SheetTask]
     graph: SheetGraph
     start_sheet: int | None
+    elapsed: float
+    """Seconds of its timeout that it has used."""
     records: Records
     """Where each sheet stands."""
     corrected: list[int]
@@ -259,11 +264,36 @@ def _as_it_stands(
         stored.tasks,
         stored.graph,
         start if isinstance(start, int) else None,
+        _elapsed(row, run_dir, started, shared.clock),
         Records(stored.graph.sheets, records),
         corrected,
         started,
         closed,
     )
+
+
+def _elapsed(
+    row: RunRow, run_dir: Path, started: Iterable[tuple[AttemptRow, Finding]], clock: Clock
+) -> float:
+    """What a run has used of its timeout: as it was saved, and since then what its sheets ran.
+
+    They ran while no conductor was there, and longer than the last one that was killed could save.
+    """
+    until = [_ran_until(run_dir, attempt, finding, clock) for attempt, finding in started]
+    if row.counted_at is None or not until:
+        return row.elapsed
+    return row.elapsed + max(0.0, max(until) - row.counted_at)
+
+
+def _ran_until(run_dir: Path, attempt: AttemptRow, finding: Finding, clock: Clock) -> float:
+    """Boot clock; 0 where nobody knows."""
+    if _lives(finding):
+        return clock.now()
+    if isinstance(finding, Exited):
+        with contextlib.suppress(OSError):
+            status = os.stat(AttemptFiles(run_dir, attempt.num, attempt.attempt).name("st"))
+            return clock.now() - max(0.0, clock.wall() - status.st_mtime)
+    return 0.0
 
 
 def _record(sheet: SheetRow, current: AttemptRow | None, clock: Clock) -> SheetRecord | None:

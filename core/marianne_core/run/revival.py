@@ -88,7 +88,7 @@ class Revival:
             restored=restored.records,
             start_sheet=restored.start_sheet,
             paused_by=row.paused_by,
-            elapsed=row.elapsed,
+            elapsed=restored.elapsed,
             ended=row.status if row.status.terminal else None,
             closing=_closing(row),
             reason=row.reason,

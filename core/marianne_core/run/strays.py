@@ -23,6 +23,7 @@ from marianne_core.run.processes import (
     adopted_children,
     environ_token,
     group_has_members,
+    has_proc,
     read_proc,
     reap,
 )
@@ -122,7 +123,9 @@ class Strays:
                 named = True
             elif not self._living.intersection(owners) and (proc := read_proc(pid)):
                 nameless[pid, proc.start_time] = proc
-        new = frozenset(self._living) if os.getpid() != _FIRST_PID else frozenset()
+        # Without /proc, children of all threads are seen, also such as are being spawned just now.
+        provable = has_proc() and os.getpid() != _FIRST_PID
+        new = frozenset(self._living) if provable else frozenset()
         self._nameless = {orphan: self._nameless.get(orphan, new) for orphan in nameless}
         others = self._living - {token}
         return named, [
