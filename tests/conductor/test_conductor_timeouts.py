@@ -8,8 +8,18 @@ import time
 
 import pytest
 
+from marianne_core.run import stage
 from tests.conductor.host import Host
 from tests.conductor.house import House, Playing, is_alive, settled, until
+
+
+def _alter(house: House, table: str, what: str) -> None:
+    """Let the store say something else, while no conductor is there."""
+    connection = sqlite3.connect(house.home.database)
+    with connection:
+        connection.execute(f"UPDATE {table} SET {what}")
+    connection.close()
+
 
 _FAMILY = """
     trap '' TERM
@@ -86,6 +96,40 @@ async def test_a_timeout_holds_over_a_restart(house: House) -> None:
     assert house.processes() == {}
 
 
+async def test_the_time_of_a_sheet_is_not_counted_anew_by_who_takes_it_over(house: House) -> None:
+    score = house.score("instrument_config: {timeout_seconds: 900}", script="touch runs; sleep 99")
+    async with Playing(house, score):
+        await house.appears("runs")
+    _alter(house, "attempts", "deadline = deadline - 1000")
+    async with house.conductor() as conductor:
+        await settled(conductor)
+    assert house.attempts(1)[0].code == "E001"
+    assert house.processes() == {}
+
+
+async def test_the_time_of_a_sheet_that_nobody_saw_begin_counts_from_its_start(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its conductor was killed before the row was written that has its deadline."""
+    score = house.score("instrument_config: {timeout_seconds: 900}", script="touch runs; sleep 99")
+    async with Playing(house, score):
+        await house.appears("runs")
+    _alter(house, "attempts", "deadline = NULL, started_at = NULL")
+    (shim,) = house.shims()
+    ages = {shim: 300.0}
+    monkeypatch.setattr(stage, "process_age", ages.get)
+    async with house.conductor() as conductor:
+        assert (await house.run(conductor)).status == "running"
+    attempt = house.attempts(1)[0]
+    assert abs(time.time() - 300 - (attempt.started_at or 0)) < 20
+    _alter(house, "attempts", "deadline = NULL, started_at = NULL")
+    ages[shim] = 1000.0
+    async with house.conductor() as conductor:
+        await settled(conductor)
+    assert house.attempts(1)[0].code == "E001"
+    assert house.processes() == {}
+
+
 async def test_a_sheet_whose_time_ran_out_while_nobody_watched_is_ended_at_once(
     house: House,
 ) -> None:
@@ -133,14 +177,6 @@ async def test_the_time_of_a_job_goes_on_over_a_restart(house: House) -> None:
     assert (row.finished_at or 0) - (row.started_at or 0) < 5
 
 
-def _alter(house: House, sql: str) -> None:
-    """Let the store say something else of the run, while no conductor is there."""
-    connection = sqlite3.connect(house.home.database)
-    with connection:
-        connection.execute(f"UPDATE runs SET {sql}")
-    connection.close()
-
-
 @pytest.mark.parametrize("sheet", ["lives on", "ended meanwhile"])
 async def test_the_time_of_a_job_goes_on_when_its_conductor_is_killed(
     house: House, sheet: str
@@ -155,7 +191,7 @@ async def test_the_time_of_a_job_goes_on_when_its_conductor_is_killed(
     if sheet == "ended meanwhile":
         house.put("go")
         await until(lambda: not house.processes(), "it is over")
-    _alter(house, "counted_at = counted_at - 1000")  # killed so long ago
+    _alter(house, "runs", "counted_at = counted_at - 1000")  # killed so long ago
     async with house.conductor(job_timeout=900) as conductor:
         await settled(conductor)
     assert house.row().status == "failed"
@@ -172,7 +208,7 @@ async def test_what_a_paused_job_has_used_is_remembered(house: House) -> None:
         house.put("go")
         await song.events.until("job.paused")
     assert house.row().counted_at is None
-    _alter(house, "elapsed = elapsed + 1000")
+    _alter(house, "runs", "elapsed = elapsed + 1000")
     async with house.conductor(job_timeout=900) as conductor:
         await conductor.resume("song")
         await settled(conductor)

@@ -381,6 +381,23 @@ def test_tokens_are_read_from_large_environments(
     assert processes.environ_token(process.pid) is None
 
 
+@pytest.mark.parametrize("without", ["", "MARIANNE_NO_PROC"])
+def test_the_age_of_a_process(monkeypatch: pytest.MonkeyPatch, without: str) -> None:
+    if without:
+        monkeypatch.setenv(without, "1")
+    before = time.monotonic()
+    process = subprocess.Popen(["sleep", "60"])
+    time.sleep(0.2)
+    age = processes.process_age(process.pid)
+    assert age is not None
+    # Both clocks of the system may be cut to hundredths, psutil's boot time even to seconds.
+    slack = 1.1 if without else 0.02
+    assert 0.2 - slack <= age <= time.monotonic() - before + slack
+    process.kill()
+    process.wait()
+    assert processes.process_age(process.pid) is None
+
+
 def test_the_boot_id_stays() -> None:
     assert processes.boot_id() == processes.boot_id() != ""
 

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -138,6 +139,17 @@ def process_start_time(pid: int) -> int | None:
     """When a process started, in ticks since boot; None when there is no such process."""
     proc = read_proc(pid)
     return proc.start_time if proc else None
+
+
+def process_age(pid: int) -> float | None:
+    """For how many seconds a process has run; None when there is no such process."""
+    started = process_start_time(pid)
+    if started is None:
+        return None
+    if has_proc():
+        boot_clock = time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+        return max(0.0, boot_clock - started / os.sysconf("SC_CLK_TCK"))
+    return max(0.0, time.time() - started / _PSUTIL_TICKS)
 
 
 def process_name(pid: int) -> str:

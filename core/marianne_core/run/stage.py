@@ -26,7 +26,7 @@ from marianne_core.remember.journal import Journal
 from marianne_core.run.active import ActiveRun, LastAttempt, Playing
 from marianne_core.run.intents import Intents
 from marianne_core.run.musician import AttemptLog, Musician
-from marianne_core.run.processes import boot_id
+from marianne_core.run.processes import boot_id, process_age
 from marianne_core.run.recovery import (
     Adopt,
     Exited,
@@ -155,10 +155,11 @@ class Stage:
         self._playing[run.run_id, attempt.num] = attempt
         if isinstance(finding, Adopt | HeldByStranger):
             attempt.shim_alive = True
-            deadline = attempt.deadline
-            if not deadline:
-                deadline = self._clock.now() + run.plan.sheet(attempt.num).timeout
-            message = messages.AttemptStarted(run.run_id, attempt.num, attempt.number, deadline)
+            if not attempt.deadline:
+                self._begin_late(attempt)
+            message = messages.AttemptStarted(
+                run.run_id, attempt.num, attempt.number, attempt.deadline
+            )
             self._add(self._director.tell(message))
         self.note(attempt, "sheet.recovered", reason=_words(finding))
         self._play(attempt, part)
@@ -344,6 +345,23 @@ class Stage:
             )
         if judging is not None and not judging.done():
             await asyncio.shield(judging)
+
+    def _begin_late(self, attempt: Playing) -> None:
+        """Its conductor was killed before it could write down that the attempt had begun: its time
+        counts from the start of its shim all the same."""
+        age = process_age(attempt.pid) if attempt.pid is not None else None
+        if age is not None:
+            attempt.started_at = self._clock.wall() - age
+        timeout = attempt.run.plan.sheet(attempt.num).timeout
+        attempt.deadline = self._clock.now() - (age or 0.0) + timeout
+        row = changes.AttemptBegun(
+            attempt.run.run_id,
+            attempt.num,
+            attempt.number,
+            at=attempt.started_at,
+            deadline=attempt.deadline,
+        )
+        self._add([row])
 
     def _warm_up(self, attempt: Playing) -> None:
         """While this attempt runs alone, start the shim of the one that is likely next.
