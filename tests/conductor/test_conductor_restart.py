@@ -210,6 +210,50 @@ async def test_a_killed_conductor_is_followed_while_sheets_wait_for_a_retry(
     assert (second.started_at or 0) - (first.finished_at or 0) >= 0.45
 
 
+@pytest.mark.parametrize(
+    ("text", "seen", "words"),
+    [
+        ("pause_between_sheets_seconds: 60", "sheet.completed", "pause between sheets"),
+        (
+            "parallel: {enabled: true, max_concurrent: 2, stagger_delay_ms: 5000}",
+            "sheet.started",
+            "staggered start",
+        ),
+    ],
+)
+async def test_sheets_are_kept_apart_over_a_restart(
+    house: House, text: str, seen: str, words: str
+) -> None:
+    fan_out = "\nsheet: {size: 1, total_items: 1, fan_out: {1: 2}}"
+    score = house.score(text + fan_out, script="echo >> runs")
+    with Host(house, score):
+        await until(lambda: seen in house.kinds(1), seen)
+    async with house.conductor() as conductor:
+        run = await house.run(conductor)
+        assert run.sheet(2)["status"] == "pending"
+        assert words in run.sheet(2)["reason"]
+        await conductor.cancel("song")
+    assert house.lines("runs") == [""]
+
+
+async def test_completions_are_counted_over_a_restart(house: House) -> None:
+    score = house.score(
+        """
+        retry: {max_retries: 0, max_completion_attempts: 2, completion_delay_seconds: 0.02}
+        validations:
+          - {type: file_exists, path: "{workspace}/made", retry_count: 0}
+          - {type: file_exists, path: "{workspace}/never", retry_count: 0}
+        """,
+        script="echo >> tries; touch made; [ $(wc -l < tries) != 2 ] || until [ -e go ]; do sleep 0.02; done",
+    )
+    with Host(house, score):
+        await _lines(house, "tries", 2)
+        await until(lambda: house.attempts(1)[-1].started_at, "the second try is stored")
+    house.put("go")
+    assert await _ended(house) == "failed"
+    assert len(house.lines("tries")) == 3
+
+
 async def test_blocked_sheets_stay_blocked(house: House, way: str) -> None:
     score = house.score(
         "sheet: {size: 1, total_items: 3, dependencies: {2: [1]}}\n"

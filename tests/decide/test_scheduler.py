@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from marianne_core.decide.dispatch import Blocked, SheetEnd
 from marianne_core.decide.messages import Limits, RunPolicy, SheetTask
 from marianne_core.decide.scheduler import Scheduler
@@ -110,6 +112,48 @@ def test_stagger_keeps_starts_apart() -> None:
     assert take(scheduler, 2.5) == [(1, 2)]
     assert scheduler.next_wake() == 4.5
     assert take(scheduler, 4.5) == [(1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "moments", "until", "reason"),
+    [
+        (RunPolicy(pause_between=10.0), {"last_end": 95.0}, 105.0, WaitReason.PACING),
+        (RunPolicy(pause_between=10.0), {"last_end": 300.0}, 110.0, WaitReason.PACING),
+        (RunPolicy(stagger=4.0), {"last_start": 98.0}, 102.0, WaitReason.STAGGER),
+        (RunPolicy(pause_between=10.0), {"last_end": 90.0}, 100.0, None),
+        (RunPolicy(pause_between=10.0), {"last_start": 99.0}, 100.0, None),
+        (RunPolicy(), {"last_start": 99.0, "last_end": 99.0}, 100.0, None),
+    ],
+)
+def test_pauses_go_on_in_a_job_that_is_taken_over(
+    policy: RunPolicy, moments: dict[str, float], until: float, reason: WaitReason | None
+) -> None:
+    scheduler = Scheduler(Limits())
+    scheduler.register(1, sheets(2), now=100.0, policy=policy, **moments)
+    wait = scheduler.wait_of(1, 1, 100.0)
+    assert (wait.reason if wait else None) is reason
+    if reason is not None:
+        assert scheduler.next(until - 0.01) is None
+        assert scheduler.next_wake() == until
+    assert scheduler.next(until) is not None
+
+
+def test_a_sheet_that_goes_on_needs_no_pause_before_the_next() -> None:
+    scheduler = Scheduler(Limits())
+    policy = RunPolicy(max_concurrent=2, pause_between=10.0)
+    scheduler.register(1, sheets(2), now=100.0, policy=policy, running=[1], last_end=99.0)
+    assert scheduler.next(100.0) is not None
+
+
+def test_pauses_go_on_when_a_job_is_registered_again() -> None:
+    scheduler = Scheduler(Limits())
+    policy = RunPolicy(pause_between=10.0)
+    scheduler.register(1, sheets(2), now=0.0, policy=policy)
+    assert scheduler.next(0.0) is not None
+    scheduler.report(1, 1, SheetEnd.DONE, 5.0)
+    scheduler.register(1, sheets(2), now=6.0, policy=policy)
+    assert scheduler.next(14.9) is None
+    assert scheduler.next(15.0) is not None
 
 
 def test_pacing_begins_when_nothing_of_the_job_runs() -> None:

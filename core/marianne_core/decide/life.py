@@ -186,6 +186,8 @@ class Lives:
                 running=list(run.living),
                 not_before={n: r.not_before for n, r in unsettled if r.not_before is not None},
                 wait=_paused(run),
+                last_start=run.last_start,
+                last_end=run.last_end,
             )
         except ValueError as error:  # a plan should have refused it; nothing may hang because of it
             run.impossible = True

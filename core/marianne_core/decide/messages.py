@@ -135,6 +135,10 @@ class RunAdded:
     """The run was paused and stays so."""
     elapsed: float = 0.0
     """Seconds that count against `job_timeout` already (`RunView.elapsed`)."""
+    last_start: float | None = None
+    """When a sheet started last; `RunPolicy.stagger` counts from there."""
+    last_end: float | None = None
+    """When a sheet ended last; `RunPolicy.pause_between` counts from there."""
     ended: JobStatus | None = None
     """The run is over; it is loaded only so that `RetryRun` or `ResumeRun` can open it again."""
     closing: JobStatus | None = None

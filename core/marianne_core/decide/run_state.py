@@ -82,6 +82,10 @@ class Run:
         self.status = JobStatus.QUEUED
         self.reason = ""
         self.paused_by = added.paused_by
+        self.last_start = added.last_start
+        """When a sheet started last under an earlier conductor."""
+        self.last_end = added.last_end
+        """When one ended last under it."""
         self.closing: Closing | None = None
         self.living: dict[int, Living] = {}
         self.registered = False
@@ -151,6 +155,7 @@ class Run:
     def begin_again(self) -> None:
         """The run is opened again after its end: a new measure of time, nothing closing."""
         self._spent = 0.0
+        self.last_start = self.last_end = None
         self.closing = None
         self.paused_by = None
 

@@ -120,13 +120,18 @@ class Scheduler:
         running: Iterable[int] = (),
         not_before: Mapping[int, float] | None = None,
         wait: Wait | None = None,
+        last_start: float | None = None,
+        last_end: float | None = None,
     ) -> list[Blocked]:
         """Add a job, or put a new registration in the place of an earlier one.
 
         `completed` sheets count as done; `failed` ones block their dependents, which are returned
         (one that is blocked itself by then counts as that); both are disjoint blocks;
         `running` ones are alive and take their slots at once (above the limits, if need be);
-        `not_before` has times for sheets that wait for a retry; `wait` registers the job paused.
+        `not_before` has times for sheets that wait for a retry; `wait` registers the job paused;
+        `last_start` and `last_end` are when a sheet of it started and ended last, before it was
+        known here: stagger and the pause between sheets count from there. What an earlier
+        registration waits for, the new one does.
         A graph must not be used twice. Raises ValueError as `SheetGraph` does, and KeyError for a
         number that is not in the graph; nothing is changed then.
         """
@@ -134,6 +139,7 @@ class Scheduler:
         for block in chain(completed, failed):
             graph.require(block)
         running_nodes = [graph.nodes[num] for num in running]
+        earlier = self._jobs.get(job)
         self.deregister(job)
         entry = Job(job, next(self._generation), graph, policy or RunPolicy(), now)
         entry.vt = self._clock
@@ -142,6 +148,7 @@ class Scheduler:
         self._jobs[job] = entry
         for node in running_nodes:
             self._adopt(entry, node)
+        self._delay(entry, earlier, last_start, last_end, now)
         for key, num in self._tickets:
             if key == job and num in graph.nodes and graph.nodes[num].state == WAITING:
                 graph.nodes[num].waiting += 1  # its earlier self is one more gate
@@ -373,6 +380,26 @@ class Scheduler:
             return []
         num = node.task.num
         return [Blocked(range(num, num + 1), root), *job.graph.fail(node, root)]
+
+    def _delay(
+        self,
+        job: Job,
+        earlier: Job | None,
+        last_start: float | None,
+        last_end: float | None,
+        now: float,
+    ) -> None:
+        """Let a new registration wait as long as the job would have without it."""
+        policy, delays = job.policy, []
+        if earlier is not None:
+            delays.append((earlier.not_before, earlier.pacing))
+        if last_start is not None and policy.stagger > 0:
+            delays.append((min(last_start, now) + policy.stagger, False))
+        if last_end is not None and policy.pause_between > 0 and not job.running:
+            delays.append((min(last_end, now) + policy.pause_between, True))
+        for until, pacing in delays:
+            if until > now:
+                self._releases.delay_job(job, until, pacing=pacing)
 
     def _stop(self, job: Job) -> None:
         job.stopped = True

@@ -203,6 +203,15 @@ class Reader:
         )
         return [_attempt(row) for row in rows]
 
+    def last_moments(self, run_id: int) -> tuple[float | None, float | None]:
+        """When an attempt of the run was started last, and when one ended last."""
+        rows = self._rows(
+            "SELECT MAX(started_at), MAX(finished_at) FROM attempts WHERE run_id = ?"
+            " AND ifnull(ended, '') NOT IN ('never_ran', 'skipped')",
+            run_id,
+        )
+        return rows[0] if rows else (None, None)
+
     def open_attempts(self, run_id: int) -> list[AttemptRow]:
         """Attempts of a run whose end is not known, in order; some may never have been started."""
         rows = self._rows(

@@ -73,6 +73,10 @@ class RestoredRun:
     start_sheet: int | None
     elapsed: float
     """Seconds of its timeout that it has used."""
+    last_start: float | None
+    """Boot clock, when a sheet started last; None if that does not count for the score."""
+    last_end: float | None
+    """Boot clock, when a sheet ended last; None if that does not count."""
     records: Records
     """Where each sheet stands."""
     corrected: list[int]
@@ -265,6 +269,7 @@ def _as_it_stands(
         stored.graph,
         start if isinstance(start, int) else None,
         _elapsed(row, run_dir, started, shared.clock),
+        *_last_moments(stored.plan, reader, row, shared.clock),
         Records(stored.graph.sheets, records),
         corrected,
         started,
@@ -294,6 +299,20 @@ def _ran_until(run_dir: Path, attempt: AttemptRow, finding: Finding, clock: Cloc
             status = os.stat(AttemptFiles(run_dir, attempt.num, attempt.attempt).name("st"))
             return clock.now() - max(0.0, clock.wall() - status.st_mtime)
     return 0.0
+
+
+def _last_moments(
+    plan: Plan, reader: Reader, row: RunRow, clock: Clock
+) -> tuple[float | None, float | None]:
+    """When a sheet started and ended last, by the boot clock, if the score keeps sheets apart."""
+    if not plan.config.pause_between_sheets_seconds and not plan.config.parallel.stagger_delay_ms:
+        return None, None
+    began, ended = reader.last_moments(row.run_id)
+    passed = clock.now() - clock.wall()
+    return (
+        None if began is None else began + passed,
+        None if ended is None else ended + passed,
+    )
 
 
 def _record(sheet: SheetRow, current: AttemptRow | None, clock: Clock) -> SheetRecord | None:

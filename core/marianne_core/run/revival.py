@@ -89,6 +89,8 @@ class Revival:
             start_sheet=restored.start_sheet,
             paused_by=row.paused_by,
             elapsed=restored.elapsed,
+            last_start=restored.last_start,
+            last_end=restored.last_end,
             ended=row.status if row.status.terminal else None,
             closing=_closing(row),
             reason=row.reason,
