@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 
 import pytest
 
@@ -78,6 +80,43 @@ async def test_every_event_that_needs_one_has_a_reason(house: House) -> None:
         if event.event == "sheet.started":
             assert event.data["instrument"] == "cli"
             assert event.data["attempt"] >= 1
+
+
+async def test_what_did_not_succeed_is_not_told_as_a_success(house: House) -> None:
+    score = house.score(
+        "sheet: {size: 1, total_items: 1, skip_when_command: {1: {command: 'false'}}}",
+        script="touch up; sleep 60",
+    )
+    async with Playing(house, score) as song:
+        await house.appears("up")
+        os.kill(house.shims()[0], signal.SIGKILL)
+        await song.events.until("sheet.pending")
+        (house.workspace / "up").unlink()
+        await house.appears("up")
+        await song.conductor.cancel("song")
+        await song.events.until("sheet.cancelled")
+    lost, cancelled = (
+        next(event.data for event in song.events.seen if event.event == name)
+        for name in ("sheet.pending", "sheet.cancelled")
+    )
+    for data in (lost, cancelled):
+        assert data["success"] is False
+        assert "pass_rate" not in data
+    again = [event.data for event in song.events.seen if event.event == "sheet.started"][1]
+    assert again == {"status": "in_progress", "attempt": 2, "instrument": "cli"}
+
+
+async def test_a_skip_is_a_success_and_a_partial_pass_is_none(house: House) -> None:
+    half = (
+        "validations: [{type: file_exists, path: a}, {type: file_exists, path: b, retry_count: 0}]"
+    )
+    seen = [*await _eventful(house)]
+    skipped = [e for e in seen if e.event == "sheet.skipped" and "not today" in e.data["reason"]]
+    assert [e.data["success"] for e in skipped] == [True]
+    async with Playing(house, house.score(half, script="touch a", name="half")) as song:
+        await song.end()
+        failed = (await song.events.until("sheet.failed")).data
+    assert (failed["success"], failed["pass_rate"]) == (False, 50.0)
 
 
 async def test_events_of_one_job_do_not_tell_of_others(house: House) -> None:

@@ -228,12 +228,33 @@ async def test_sheets_are_kept_apart_over_a_restart(
     score = house.score(text + fan_out, script="echo >> runs")
     with Host(house, score):
         await until(lambda: seen in house.kinds(1), seen)
+        await until(lambda: any(row.started_at for row in house.attempts(1)), "it is stored")
     async with house.conductor() as conductor:
         run = await house.run(conductor)
         assert run.sheet(2)["status"] == "pending"
         assert words in run.sheet(2)["reason"]
         await conductor.cancel("song")
     assert house.lines("runs") == [""]
+
+
+async def test_a_question_whether_to_skip_is_no_try(house: House) -> None:
+    """Killed while it is asked, its conductor has started nothing of the sheet."""
+    text = "echo >> asked; until [ -e go ]; do sleep 0.02; done"
+    score = house.score(
+        f"sheet: {{size: 1, total_items: 1, skip_when_command: {{1: {{command: '{text}'}}}}}}",
+        script="true",
+    )
+    with Host(house, score):
+        await house.appears("asked")
+    async with house.conductor() as conductor:
+        await _lines(house, "asked", 2)
+        house.put("go")
+        await settled(conductor)
+        run = await house.run(conductor)
+    assert run.statuses == ["skipped"]
+    assert run.tries == [0]
+    started = [event for event in house.journal() if event.kind == "sheet.started"]
+    assert {event.data["attempt"] for event in started} == {1}
 
 
 async def test_completions_are_counted_over_a_restart(house: House) -> None:
@@ -248,7 +269,7 @@ async def test_completions_are_counted_over_a_restart(house: House) -> None:
     )
     with Host(house, score):
         await _lines(house, "tries", 2)
-        await until(lambda: house.attempts(1)[-1].started_at, "the second try is stored")
+        await until(lambda: sum(1 for a in house.attempts(1) if a.started_at) == 2, "it is stored")
     house.put("go")
     assert await _ended(house) == "failed"
     assert len(house.lines("tries")) == 3

@@ -167,7 +167,7 @@ def test_lost_thrice_parks_the_run_until_somebody_resumes(hall: Hall) -> None:
 
 def test_never_ran_runs_again_at_once(hall: Hall) -> None:
     hall.add(wide(1))
-    assert hall.end(1, Outcome(Ended.NEVER_RAN)) == ["1 pending", "launch 1.2 normal"]
+    assert hall.end(1, Outcome(Ended.NEVER_RAN)) == ["1 pending", "launch 1.1 normal"]
 
 
 def test_an_attempt_cancelled_alone_fails_the_run(hall: Hall) -> None:

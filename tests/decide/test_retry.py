@@ -140,6 +140,9 @@ def test_never_ran_counts_for_nothing() -> None:
     assert ruling.end is SheetEnd.RETRY
     assert ruling.pause is None
     assert (ruling.record.lost_in_row, ruling.record.retries_used) == (2, 3)
+    assert ruling.record.attempt == record.attempt - 1
+    cancelled = conclude(record, Outcome(Ended.NEVER_RAN), "cancelled").record
+    assert cancelled.attempt == record.attempt - 1
 
 
 def test_a_cancelled_attempt_is_not_tried_again() -> None:

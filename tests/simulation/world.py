@@ -162,14 +162,13 @@ class World:
             outcome = Outcome(attempt.killed.ended, reason=attempt.killed.reason)
             if self.rng.random() < 0.1:  # it was quicker
                 outcome = Outcome(Ended.OK)
-        self.send(
-            AttemptEnded(
-                run_id, num, attempt.number, outcome or random_outcome(self.rng, self.trouble)
-            )
-        )
+        outcome = outcome or random_outcome(self.rng, self.trouble)
+        if outcome.ended is Ended.NEVER_RAN:
+            book.highest[num] = attempt.number - 1  # it is given back
+        self.send(AttemptEnded(run_id, num, attempt.number, outcome))
         record = book.record(num)
         assert not record.alive or num in book.alive, "it stays in progress after its end"
-        if self.rng.random() < 0.1:  # told twice
+        if self.rng.random() < 0.1 and outcome.ended is not Ended.NEVER_RAN:  # told twice
             self.send(AttemptEnded(run_id, num, attempt.number, Outcome(Ended.FAILED)))
 
     # --- what people and machines do ------------------------------------------------------------

@@ -75,7 +75,8 @@ class SheetRecord:
 
     status: SheetStatus = SheetStatus.PENDING
     attempt: int = 0
-    """Highest attempt number used; 0 before the first. A clean skip gives its number back."""
+    """Highest attempt number used; 0 before the first. What never ran, and a clean skip, give their
+    numbers back."""
     retries_used: int = 0
     """Tries that failed and were followed by another."""
     completions_used: int = 0

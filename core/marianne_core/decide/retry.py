@@ -52,7 +52,7 @@ def judge(
         case Ended.OK if _completes(record, outcome, policy):
             return _complete(record, outcome, policy, now)
         case Ended.SKIPPED:
-            skipped = _skipped(record, outcome)
+            skipped = _over(_uncounted(record), SheetStatus.SKIPPED, reason_of(outcome))
             return Ruling(SheetEnd.SKIPPED, skipped)
         case Ended.CANCELLED:
             cancelled = _over(record, SheetStatus.CANCELLED, reason_of(outcome))
@@ -60,7 +60,7 @@ def judge(
         case Ended.LOST:
             return _lost(record, outcome)
         case Ended.NEVER_RAN:
-            again = _over(record, SheetStatus.PENDING, reason_of(outcome))
+            again = _over(_uncounted(record), SheetStatus.PENDING, reason_of(outcome))
             return Ruling(SheetEnd.RETRY, replace(again, lost_in_row=record.lost_in_row))
         case _:
             return _retry(record, outcome, policy, now, rng)
@@ -71,8 +71,10 @@ def conclude(record: SheetRecord, outcome: Outcome, reason: str) -> Ruling:
     if outcome.ended is Ended.OK and outcome.pass_rate >= 100:
         return Ruling(SheetEnd.DONE, _over(record, SheetStatus.COMPLETED))
     if outcome.ended is Ended.SKIPPED:
-        skipped = _skipped(record, outcome)
+        skipped = _over(_uncounted(record), SheetStatus.SKIPPED, reason_of(outcome))
         return Ruling(SheetEnd.SKIPPED, skipped)
+    if outcome.ended is Ended.NEVER_RAN:
+        record = _uncounted(record)
     return Ruling(SheetEnd.FAILED, _over(record, SheetStatus.CANCELLED, reason))
 
 
@@ -121,10 +123,9 @@ def _completes(record: SheetRecord, outcome: Outcome, policy: RunPolicy) -> bool
     )
 
 
-def _skipped(record: SheetRecord, outcome: Outcome) -> SheetRecord:
-    """The score itself skips the sheet: nothing was started, so no attempt is counted."""
-    over = _over(record, SheetStatus.SKIPPED, reason_of(outcome))
-    return replace(over, attempt=record.attempt - 1)
+def _uncounted(record: SheetRecord) -> SheetRecord:
+    """Nothing of the attempt was started: its number is given back, the next one has it again."""
+    return replace(record, attempt=record.attempt - 1)
 
 
 def _over(record: SheetRecord, status: SheetStatus, reason: str = "") -> SheetRecord:

@@ -6,7 +6,7 @@ from typing import Any
 
 from marianne_core.decide.messages import SheetChanged, SheetsChanged
 from marianne_core.model.events import Event
-from marianne_core.model.outcome import Outcome
+from marianne_core.model.outcome import Ended, Outcome
 from marianne_core.model.states import AttemptMode, JobStatus, SheetStatus
 from marianne_core.run.active import ActiveRun
 
@@ -48,7 +48,8 @@ def sheet_event(run: ActiveRun, change: SheetChanged, at: float, until: float | 
         data["reason"] = record.reason
     if until is not None:
         data["until"] = until
-    if run.ending is not None and run.ending[0] == change.num:
+    over = record.status is not SheetStatus.IN_PROGRESS  # it may be started anew at once
+    if over and run.ending is not None and run.ending[0] == change.num:
         data.update(_outcome(run.ending[1]))
     return Event(
         _SHEET_EVENTS.get(record.status, "sheet.changed"),
@@ -86,7 +87,11 @@ def run_event(run: ActiveRun, before: JobStatus, at: float) -> Event:
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:
     """What the end of an attempt adds: only what is known."""
-    data: dict[str, Any] = {"success": outcome.code is None, "pass_rate": outcome.pass_rate}
+    done = outcome.ended is Ended.OK
+    well = outcome.ended is Ended.SKIPPED or (done and outcome.pass_rate >= 100)
+    data: dict[str, Any] = {"success": well}
+    if done:  # else nothing was validated
+        data["pass_rate"] = outcome.pass_rate
     if outcome.exit_code is not None:
         data["exit_code"] = outcome.exit_code
     if outcome.code is not None:
