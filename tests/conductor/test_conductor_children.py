@@ -39,7 +39,8 @@ async def test_an_executable_that_is_no_program(house: House) -> None:
     run = await house.play(house.score("instrument: stone", script="work"))
     assert run.statuses == ["failed"]
     assert house.attempts(1)[0].code == "E505"
-    assert str(program) in run.sheet(1)["reason"] or "interpreter" in run.sheet(1)["reason"]
+    reason = f"{program}: its interpreter '/no/such/interpreter' does not exist"
+    assert reason in run.sheet(1)["reason"]
 
 
 async def test_an_executable_that_is_a_folder(house: House) -> None:

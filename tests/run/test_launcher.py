@@ -36,6 +36,7 @@ from marianne_core.run.launcher import (
     LaunchSpec,
     Shim,
     locks_are_inherited,
+    missing_interpreter,
     resolve_program,
 )
 from marianne_core.run.shim import token_owners
@@ -114,6 +115,24 @@ def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     bench = Bench(tmp_path, request.param)
     yield bench
     bench.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "missing"),
+    [
+        (b"#!/no/such/interpreter\necho", "/no/such/interpreter"),
+        (b"#! \t/no/such/env bash\n", "/no/such/env"),
+        (b"#!/bin/sh\r\necho", "/bin/sh\r"),
+        (b"#!/bin/sh -e\necho", ""),
+        (b"#!\n", ""),
+        (b"echo #!/no/such", ""),
+        (b"\x7fELF", ""),
+    ],
+)
+def test_the_interpreter_that_a_script_lacks(tmp_path: Path, content: bytes, missing: str) -> None:
+    (tmp_path / "script").write_bytes(content)
+    assert missing_interpreter(str(tmp_path / "script")) == missing
+    assert missing_interpreter(str(tmp_path / "nothing")) == ""
 
 
 def test_the_files_say_how_it_went(bench: Bench) -> None:

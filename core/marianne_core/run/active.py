@@ -113,6 +113,8 @@ class Playing:
     waited: int | None = None
     """The shim's own end as waitpid gave it; None for an adopted one."""
     shim_alive: bool = False
+    program: str = ""
+    """What it runs, absolute; "" for an adopted one."""
     argv_digest: str | None = None
     """Names its command line in the store."""
     prompt_hash: str | None = None

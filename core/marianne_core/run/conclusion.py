@@ -21,6 +21,7 @@ from marianne_core.run.attempt_files import AttemptEnd, read_end
 from marianne_core.run.ending import Endings
 from marianne_core.run.ensemble import Ensemble
 from marianne_core.run.instrument.failures import outcome_of
+from marianne_core.run.launcher import missing_interpreter
 from marianne_core.run.parts import CutShort, cut_short, with_means
 from marianne_core.run.shim import NO_STATUS_FILE
 from marianne_core.run.strays import Strays
@@ -89,6 +90,9 @@ class Conclusion:
             folder = attempt.run.run_dir
             self._log.disk_full(folder, f"{end.launch_failure}: is the disk of {folder} full?")
             return Outcome(Ended.NEVER_RAN, reason=f"not started: {end.launch_failure}")
+        if end.launch_failure and (interpreter := missing_interpreter(attempt.program)):
+            words = f"{attempt.program}: its interpreter {interpreter!r} does not exist"
+            return outcome_of(replace(end, launch_failure=words), None)
         reader = self._ensemble.reader(sheet.instrument)
         status, out, err = end.exit_status, attempt.files.name("out"), attempt.files.name("err")
         result = await with_means(

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -223,6 +224,26 @@ def resolve_program(name: str, path_env: str | None, cwd: Path | None = None) ->
         f"is {name} installed, and its folder in PATH?",
     )
 
+
+def missing_interpreter(program: str) -> str:
+    """The interpreter that a script names in its first line, if there is none of that name; else "".
+
+    The system calls the script itself "not found" then.
+    """
+    try:
+        with open(program, "rb") as file:
+            first = _INTERPRETER.match(file.read(_LONGEST_FIRST_LINE))
+    except OSError:
+        return ""
+    named = os.fsdecode(first[1]) if first else ""
+    return named if named and not os.path.exists(named) else ""
+
+
+_INTERPRETER = re.compile(rb"#![ \t]*([^ \t\n]+)")
+"""A carriage return before the newline is part of its name."""
+
+_LONGEST_FIRST_LINE = 256
+"""Bytes of it that Linux reads."""
 
 _MISSING = "does not exist"
 

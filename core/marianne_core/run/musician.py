@@ -326,6 +326,7 @@ class Musician:
             # On the disk too: another conductor may validate what this attempt does.
             with open(attempt.files.name("base"), "w", encoding="utf-8") as file:
                 json.dump(attempt.baseline.to_dict(), file)
+        attempt.program = program
         attempt.argv_digest = _digest("\0".join(argv))
         attempt.prompt_hash = _digest(prompt.text)
         spec = LaunchSpec(
