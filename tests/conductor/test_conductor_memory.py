@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+from collections.abc import Sequence
 
 import pytest
 
 from marianne_core.model.events import Event
+from marianne_core.remember.changes import AttemptFinished, Change, Sync
+from marianne_core.remember.journal import Journal
 from marianne_core.run.launcher import Launcher, LaunchSpec, Shim
 from marianne_core.run.warm import Warm
 from tests.conductor.house import House, Playing, settled, submit, watching
@@ -117,6 +120,22 @@ async def test_a_skip_is_a_success_and_a_partial_pass_is_none(house: House) -> N
         await song.end()
         failed = (await song.events.until("sheet.failed")).data
     assert (failed["success"], failed["pass_rate"]) == (False, 50.0)
+
+
+async def test_results_are_asked_to_be_on_the_disk_soon(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Sync] = []
+    add = Journal.add
+
+    def spying(self: Journal, rows: Sequence[Change], *, sync: Sync = Sync.WRITE) -> None:
+        asked.extend(sync for row in rows if isinstance(row, AttemptFinished))
+        add(self, rows, sync=sync)
+
+    monkeypatch.setattr(Journal, "add", spying)
+    await house.play(house.score("", sheets=3, script="exit {{ 2 - sheet_num }}"))
+    assert asked
+    assert min(asked) >= Sync.LAZY
 
 
 async def test_events_of_one_job_do_not_tell_of_others(house: House) -> None:

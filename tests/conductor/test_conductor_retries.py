@@ -75,8 +75,10 @@ async def test_delays_grow_by_the_base_and_stop_at_the_maximum(house: House) -> 
 
 async def test_jitter_takes_half_to_the_whole_of_a_delay_from_the_seed(house: House) -> None:
     score = house.score(
-        "retry: {max_retries: 5, base_delay_seconds: 0.1, exponential_base: 1.01}", script="exit 1"
+        "retry: {max_retries: 3, base_delay_seconds: 0.4, exponential_base: 1.01}", script="exit 1"
     )
+    # What is told may be some milliseconds less than what was decided, on a busy machine more.
+    slack = 0.03
     seen = []
     for seed in (1, 1, 2):
         async with house.conductor(seed=seed) as conductor:
@@ -84,11 +86,11 @@ async def test_jitter_takes_half_to_the_whole_of_a_delay_from_the_seed(house: Ho
         delays = [
             e.data["until"] - e.time for e in house.journal(run.job) if e.kind == "sheet.retrying"
         ]
-        assert all(0.05 - 0.005 <= delay <= 0.11 for delay in delays)
+        assert all(0.2 - slack <= delay <= 0.41 for delay in delays)
         seen.append(delays)
-    assert seen[0] == pytest.approx(seen[1], abs=0.004)
-    assert seen[0] != pytest.approx(seen[2], abs=0.004)
-    assert max(seen[0]) - min(seen[0]) > 0.005
+    assert seen[0] == pytest.approx(seen[1], abs=slack)
+    assert seen[0] != pytest.approx(seen[2], abs=slack)
+    assert max(seen[0]) - min(seen[0]) > slack
 
 
 async def test_jitter_never_goes_over_the_maximum(house: House) -> None:
