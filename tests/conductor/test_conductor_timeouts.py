@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from marianne_core.run import stage
+from marianne_core.run import take_up
 from tests.conductor.host import Host
 from tests.conductor.house import House, Playing, is_alive, settled, until
 
@@ -117,7 +117,7 @@ async def test_the_time_of_a_sheet_that_nobody_saw_begin_counts_from_its_start(
     _alter(house, "attempts", "deadline = NULL, started_at = NULL")
     (shim,) = house.shims()
     ages = {shim: 300.0}
-    monkeypatch.setattr(stage, "process_age", ages.get)
+    monkeypatch.setattr(take_up, "process_age", ages.get)
     async with house.conductor() as conductor:
         assert (await house.run(conductor)).status == "running"
     attempt = house.attempts(1)[0]

@@ -100,7 +100,16 @@ class Revival:
             self._engine.correct(run, num, restored.records[num])
         self._engine.add(run, message)
         for attempt_row, finding in restored.started:
-            attempt, part = take_up(run, attempt_row, finding, stage.musician)
+            attempt, part = take_up(run, attempt_row, finding, stage.musician, self._shared.clock)
+            if attempt.deadline and not attempt_row.deadline:
+                begun = changes.AttemptBegun(
+                    run.run_id,
+                    attempt.num,
+                    attempt.number,
+                    at=attempt.started_at,
+                    deadline=attempt.deadline,
+                )
+                self._journal.add([begun], sync=Sync.LAZY)
             stage.take_up(attempt, part, finding)
             if attempt_row.ending is not None and isinstance(finding, Adopt | HeldByStranger):
                 order = Ended(attempt_row.ending), attempt_row.ending_reason

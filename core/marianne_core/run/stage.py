@@ -26,7 +26,7 @@ from marianne_core.remember.journal import Journal
 from marianne_core.run.active import ActiveRun, LastAttempt, Playing
 from marianne_core.run.intents import Intents
 from marianne_core.run.musician import AttemptLog, Musician
-from marianne_core.run.processes import boot_id, process_age
+from marianne_core.run.processes import boot_id
 from marianne_core.run.recovery import (
     Adopt,
     Exited,
@@ -149,14 +149,13 @@ class Stage:
         ending.add_done_callback(self._ending_done)
 
     def take_up(self, attempt: Playing, part: Part, finding: Finding) -> None:
-        """Go on with an attempt of an earlier conductor; `part` is what is left of it to do."""
+        """Go on with an attempt of an earlier conductor; `part` is what is left of it to do. One that
+        lives has its deadline."""
         run = attempt.run
         # Known before anything is told: a deadline that is past orders its end at once.
         self._playing[run.run_id, attempt.num] = attempt
         if isinstance(finding, Adopt | HeldByStranger):
             attempt.shim_alive = True
-            if not attempt.deadline:
-                self._begin_late(attempt)
             message = messages.AttemptStarted(
                 run.run_id, attempt.num, attempt.number, attempt.deadline
             )
@@ -345,23 +344,6 @@ class Stage:
             )
         if judging is not None and not judging.done():
             await asyncio.shield(judging)
-
-    def _begin_late(self, attempt: Playing) -> None:
-        """Its conductor was killed before it could write down that the attempt had begun: its time
-        counts from the start of its shim all the same."""
-        age = process_age(attempt.pid) if attempt.pid is not None else None
-        if age is not None:
-            attempt.started_at = self._clock.wall() - age
-        timeout = attempt.run.plan.sheet(attempt.num).timeout
-        attempt.deadline = self._clock.now() - (age or 0.0) + timeout
-        row = changes.AttemptBegun(
-            attempt.run.run_id,
-            attempt.num,
-            attempt.number,
-            at=attempt.started_at,
-            deadline=attempt.deadline,
-        )
-        self._add([row])
 
     def _warm_up(self, attempt: Playing) -> None:
         """While this attempt runs alone, start the shim of the one that is likely next.

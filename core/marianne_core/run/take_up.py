@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from functools import partial
 
+from marianne_core.model.clock import Clock
 from marianne_core.model.outcome import Ended, Outcome
 from marianne_core.plan.rules import rules_for
 from marianne_core.remember.rows import AttemptRow
 from marianne_core.run.active import ActiveRun, Playing
 from marianne_core.run.musician import Musician, as_ordered
+from marianne_core.run.processes import process_age
 from marianne_core.run.recovery import (
     Adopt,
     Exited,
@@ -23,7 +25,7 @@ from marianne_core.run.validate.baseline import Baseline
 
 
 def take_up(
-    run: ActiveRun, row: AttemptRow, finding: Finding, musician: Musician
+    run: ActiveRun, row: AttemptRow, finding: Finding, musician: Musician, clock: Clock
 ) -> tuple[Playing, Part]:
     """An open attempt that was started, with what is left to do of it.
 
@@ -38,8 +40,12 @@ def take_up(
     match finding:
         case Adopt(pid):
             attempt.pid = pid
+            if not attempt.deadline:
+                _begin_late(attempt, clock)
             return attempt, musician.adopt
         case HeldByStranger():
+            if not attempt.deadline:
+                _begin_late(attempt, clock)
             return attempt, musician.adopt
     if row.ending is not None:
         attempt.ended_as, attempt.ended_why = Ended(row.ending), row.ending_reason
@@ -55,6 +61,16 @@ def take_up(
             return attempt, partial(_end_then_lost, musician=musician)
         case _:
             return attempt, _lost
+
+
+def _begin_late(attempt: Playing, clock: Clock) -> None:
+    """Its conductor was killed before it could write down that the attempt had begun: its time
+    counts from the start of its shim all the same."""
+    age = process_age(attempt.pid) if attempt.pid is not None else None
+    if age is not None:
+        attempt.started_at = clock.wall() - age
+    timeout = attempt.run.plan.sheet(attempt.num).timeout
+    attempt.deadline = clock.now() - (age or 0.0) + timeout
 
 
 def _stored_baseline(attempt: Playing) -> Baseline:
