@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -189,6 +190,19 @@ def test_template_files_that_cannot_be_read(
     with pytest.raises(PlanError) as caught:
         plan_of("prompt: {template_file: t.j2}")
     assert [p.code for p in caught.value.problems] == ["V003"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "directory"])
+def test_a_template_file_that_is_no_regular_file_is_refused_at_once(
+    plan_of: Callable[..., Plan], tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    """Opening a pipe that nobody writes to must not wait for a writer."""
+    make(tmp_path / "t.j2")
+    with pytest.raises(PlanError) as caught:
+        plan_of("prompt: {template_file: t.j2}")
+    (problem,) = caught.value.problems
+    assert problem.code == "V003"
+    assert "regular file" in problem.message or "directory" in problem.message
 
 
 def test_all_variables_of_templates(plan_of: Callable[..., Plan], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -226,7 +227,9 @@ def _template_of(path: Path) -> tuple[str, Origin]:
     """Text of a template file. Raises TemplateProblem when it cannot be read."""
     origin = Origin(str(path), 1, None, "template")
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_never_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError("it is not a regular file")
             data = file.read(MAX_TEMPLATE_BYTES + 1)
         if len(data) > MAX_TEMPLATE_BYTES:
             reason = f"it is larger than {MAX_TEMPLATE_BYTES:,} bytes"
@@ -238,3 +241,8 @@ def _template_of(path: Path) -> tuple[str, Origin]:
         reason = f"it is not UTF-8 (byte {error.start})"
     text = f"the template file {path} cannot be read: {reason}"
     raise TemplateProblem(text, Fault.FILE, Origin(str(path)))
+
+
+def _never_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe is opened at once, without waiting for somebody who writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
