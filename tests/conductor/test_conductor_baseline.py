@@ -111,3 +111,72 @@ async def test_a_file_put_back_in_time_is_modified_also_after_a_restart(house: H
     async with house.conductor() as conductor:
         await settled(conductor)
     assert house.row().status == "completed"
+
+
+_SERIES = """
+retry: {{max_retries: {retries}, base_delay_seconds: 0.02, jitter: false,
+        max_completion_attempts: {completions}, completion_delay_seconds: {delay}}}
+validations:
+  - {{type: file_modified, path: notes, retry_count: 0}}
+  - {{type: file_exists, path: rest, retry_count: 0}}
+"""
+
+
+async def test_completion_counts_what_the_series_changed(house: House) -> None:
+    """The first attempt changes one file; those after it make the other and leave that one alone."""
+    house.put("notes", "old")
+    score = house.score(
+        _SERIES.format(retries=0, completions=3, delay=0.02),
+        script="if mkdir one; then echo new > notes; elif mkdir two; then true; else touch rest; fi",
+    )
+    run = await house.play(score)
+    assert run.status == "completed"
+    assert [row.mode for row in house.attempts(1)] == ["normal", "completion", "completion"]
+    assert [row.passed for row in house.validations(1, 2)] == [True, False]
+
+
+async def test_a_new_try_after_a_series_is_measured_anew(house: House) -> None:
+    """When completion did not help, the sheet begins again, and must change the file again."""
+    house.put("notes", "old")
+    score = house.score(
+        _SERIES.format(retries=1, completions=1, delay=0.02),
+        script="if mkdir one; then echo new > notes; elif mkdir two; then true; else touch rest; fi",
+    )
+    run = await house.play(score)
+    assert run.status == "failed"
+    assert [row.mode for row in house.attempts(1)] == ["normal", "completion", "normal"]
+    assert [row.passed for row in house.validations(1, 3)] == [False, True]
+
+
+async def test_a_series_goes_on_after_a_restart(house: House) -> None:
+    """The conductor ends before the completion attempt, and once more in the middle of it."""
+    house.put("notes", "old")
+    score = house.score(
+        _SERIES.format(retries=0, completions=1, delay=0.3),
+        script="if mkdir one; then echo new > notes; exit; fi;"
+        " touch runs; until [ -e go ]; do sleep 0.02; done; touch rest",
+    )
+    async with Playing(house, score) as song:
+        await song.events.until("sheet.retrying")
+    async with house.conductor():
+        await house.appears("runs")
+    house.put("go")
+    async with house.conductor() as conductor:
+        await settled(conductor)
+    assert house.row().status == "completed"
+    assert [row.mode for row in house.attempts(1)] == ["normal", "completion"]
+
+
+async def test_a_series_passes_over_attempts_that_stored_nothing(house: House) -> None:
+    """The attempt between never ran, or its disk was full: the one before it knows."""
+    house.put("notes", "old")
+    score = house.score(
+        _SERIES.format(retries=0, completions=2, delay=0.3),
+        script="if mkdir one; then echo new > notes; elif mkdir two; then true; else touch rest; fi",
+    )
+    async with Playing(house, score) as song:
+        await song.events.until("sheet.retrying", times=2)
+        (stored,) = house.home.root.rglob("1.2.base")
+        stored.write_text("{")
+        run = await song.end()
+    assert run.status == "completed"

@@ -13,6 +13,7 @@ from typing import Protocol
 from marianne_core.model.clock import Clock
 from marianne_core.model.errors import MztError
 from marianne_core.model.outcome import Ended, Outcome
+from marianne_core.model.states import AttemptMode
 from marianne_core.plan.cross_sheet import CrossSheet, collect
 from marianne_core.plan.effort import prompt_may_take_long
 from marianne_core.plan.prompt import build_prompt
@@ -31,7 +32,7 @@ from marianne_core.run.skips import has_skip_command, reason_to_skip
 from marianne_core.run.strays import Strays
 from marianne_core.run.system_errors import Shortage, shortage_of, words_of
 from marianne_core.run.tree import SharedScans
-from marianne_core.run.validate.baseline import take_baseline
+from marianne_core.run.validate.baseline import Baseline, read_baseline, take_baseline
 from marianne_core.run.validate.validator import Validator
 from marianne_core.run.waiter import Waiter
 from marianne_core.run.warm import Warm
@@ -321,7 +322,7 @@ class Musician:
         path = invocation.env.get("PATH")
         program = self._ensemble.program(invocation.argv[0], path, plan.base)
         argv = (program, *invocation.argv[1:])
-        attempt.baseline = take_baseline(rules_for(plan, sheet.num))
+        attempt.baseline = _baseline(attempt)
         if attempt.baseline:
             # On the disk too: another conductor may validate what this attempt does.
             with open(attempt.files.name("base"), "w", encoding="utf-8") as file:
@@ -366,6 +367,23 @@ def _folder_of(where: object, attempt: Playing) -> Path:
             if folder.is_dir():
                 return folder
     return attempt.run.run_dir
+
+
+def _baseline(attempt: Playing) -> Baseline:
+    """What `file_modified` rules are measured against: the files as they are now.
+
+    Completion finishes what an earlier attempt began, and leaves alone what that one changed. So
+    the whole series is measured against what its first attempt found.
+    """
+    now = take_baseline(rules_for(attempt.run.plan, attempt.num))
+    if not now or attempt.mode is not AttemptMode.COMPLETION:
+        return now
+    # From the disk, since an earlier conductor may have played them. One that never ran has none.
+    for number in range(attempt.number - 1, 0, -1):
+        files = AttemptFiles(attempt.run.run_dir, attempt.num, number)
+        if (earlier := read_baseline(files.name("base"))) is not None:
+            return now.with_earlier(earlier)
+    return now
 
 
 def _previous(attempt: Playing) -> CrossSheet:

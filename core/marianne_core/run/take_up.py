@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
 from marianne_core.model.clock import Clock
@@ -21,7 +20,7 @@ from marianne_core.run.recovery import (
     OtherBoot,
 )
 from marianne_core.run.stage import Part
-from marianne_core.run.validate.baseline import Baseline
+from marianne_core.run.validate.baseline import Baseline, read_baseline
 
 
 def take_up(
@@ -75,11 +74,8 @@ def _begin_late(attempt: Playing, clock: Clock) -> None:
 
 def _stored_baseline(attempt: Playing) -> Baseline:
     """What the musician wrote before the attempt, or its start where that is gone."""
-    try:
-        with open(attempt.files.name("base"), encoding="utf-8") as file:
-            return Baseline.from_dict(json.load(file))
-    except (OSError, ValueError):
-        return Baseline.since(attempt.started_at)
+    stored = read_baseline(attempt.files.name("base"))
+    return Baseline.since(attempt.started_at) if stored is None else stored
 
 
 async def _lost(attempt: Playing) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -58,6 +59,11 @@ class Baseline:
         """A baseline for an attempt of which only the start is known (wall clock, seconds)."""
         return cls(since_ns=int(started * 1e9))
 
+    def with_earlier(self, earlier: Baseline) -> Baseline:
+        """The same files, as `earlier` saw them where it knows them."""
+        stamps = {path: earlier.stamps.get(path, stamp) for path, stamp in self.stamps.items()}
+        return Baseline(stamps, self.since_ns)
+
     def change(self, path: Path, state: os.stat_result) -> str:
         """How a file that is now in `state` differs from before, in words; "" if it does not."""
         if str(path) not in self.stamps:
@@ -83,6 +89,15 @@ class Baseline:
     def from_dict(cls, data: Mapping[str, list[int] | None]) -> Baseline:
         """The baseline that `to_dict` gave."""
         return cls({path: None if stamp is None else Stamp(*stamp) for path, stamp in data.items()})
+
+
+def read_baseline(file: str) -> Baseline | None:
+    """The baseline that an attempt stored in this file as JSON; None if it is gone or incomplete."""
+    try:
+        with open(file, encoding="utf-8") as stored:
+            return Baseline.from_dict(json.load(stored))
+    except (OSError, ValueError):
+        return None
 
 
 EMPTY = Baseline()
