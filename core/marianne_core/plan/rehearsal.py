@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from marianne_core.model.problem import Problem, Severity
+from marianne_core.plan.bounds import steps_taken
 from marianne_core.plan.prompt import build_prompt
 from marianne_core.plan.rule_rehearsal import rehearse_rules
 from marianne_core.plan.sampling import Allowance, numbers_in, sheets_to_try
-from marianne_core.plan.sandbox import steps_taken
 from marianne_core.plan.sheets import Plan
 from marianne_core.plan.stand_ins import UNKNOWN_YET, Absent, Present, likely, stand_in, unlikely
 from marianne_core.plan.templates import (

@@ -20,6 +20,8 @@ _STRICT = Sandbox()
 _LENIENT = Sandbox(lenient=True)
 _LARGE = 50_000
 """Characters of a template that is worth a thread for its size alone."""
+_LONGEST_WORDS = 500
+"""Characters of an error's own words: some quote the whole of a text."""
 _WORK: tuple[type[nodes.Node], ...] = (nodes.For, nodes.Call, nodes.CallBlock, nodes.Mul, nodes.Pow)
 """What can multiply the work of a template."""
 _UNDEFINED = re.compile(r"^'([^']+)' is undefined$")
@@ -168,6 +170,8 @@ class Renderer:
             if trace.tb_frame.f_globals.get("__jinja_template__") is self.template:
                 line = self.template.get_corresponding_lineno(trace.tb_lineno)
             trace = trace.tb_next
+        if len(text) > _LONGEST_WORDS:
+            text = f"{text[:_LONGEST_WORDS]}…"
         return TemplateProblem(text, fault, self.origin, line=line)
 
 
