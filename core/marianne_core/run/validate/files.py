@@ -90,7 +90,9 @@ def _not_regular(path: Path, state: os.stat_result) -> Fault | None:
         kind,
         f"{path} is {kind}, not a file",
         FailureCategory.MISSING,
-        f"Remove {path} and write a regular file there.",
+        # An agent does what it is told here: nothing that destroys what somebody made.
+        f"Leave {path} as it is. The rule looks for a regular file there: its path in the score "
+        "must be corrected, or the thing that is there made under another name.",
     )
 
 
