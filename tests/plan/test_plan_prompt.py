@@ -135,7 +135,13 @@ def test_completion_names_every_rule(plan_of: Callable[..., Plan]) -> None:
     for part in ("Expected: the words", "Found: other words", "Why: not in it", "write them"):
         assert part in text
     assert "an earlier stage" in text
-    assert "second file" not in build_prompt(plan, 1, 2, AttemptMode.NORMAL, None, report).text
+    assert "RETRY #1" in text
+    assert "another way" not in text  # the end says to keep what passed
+    plain = build_prompt(plan, 1, 2, AttemptMode.NORMAL, None, report).text
+    assert "second file" not in plain
+    assert "another way" in plain
+    # Nothing is known of the earlier attempt, so nothing is said about what is left.
+    assert "another way" in build_prompt(plan, 1, 2, AttemptMode.COMPLETION, None, None).text
 
 
 def test_the_default_prompt(plan_of: Callable[..., Plan]) -> None:

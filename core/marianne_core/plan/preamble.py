@@ -22,8 +22,11 @@ _SIDE_BY_SIDE = """\
   task names, and use files in the workspace to agree on anything shared."""
 
 
-def preamble(plan: Plan, num: int, attempt: int) -> str:
-    """The preamble of attempt `attempt` (from 1) of a sheet."""
+def preamble(plan: Plan, num: int, attempt: int, *, completes: bool = False) -> str:
+    """The preamble of attempt `attempt` (from 1) of a sheet.
+
+    `completes`: the prompt ends with what is left to do of an earlier attempt's work.
+    """
     sheet = plan.sheet(num)
     lines = [_RULES]
     if plan.config.parallel.enabled:
@@ -34,7 +37,12 @@ def preamble(plan: Plan, num: int, attempt: int) -> str:
     if sheet.fan_count > 1:
         place += f", voice {sheet.instance} of {sheet.fan_count}"
     lines.append(f"\n{place}.\nWorkspace: {plan.workspace}")
-    if attempt > 1:
+    if completes:
+        lines.append(
+            f"\nRETRY #{attempt - 1}: an earlier attempt did a part of this sheet's work, which is in "
+            "the workspace. What is left to do stands at the end of this message."
+        )
+    elif attempt > 1:
         lines.append(
             f"\nRETRY #{attempt - 1}: an earlier attempt at this sheet was not good enough. Look at "
             "what it left in the workspace, find out what went wrong, and take another way."

@@ -77,14 +77,15 @@ def build_prompt(
     warnings = (*injected.warnings, *previous.warnings)
     if raw:
         return Prompt(body, warnings)
-    parts = [preamble(plan, sheet_num, attempt)]
+    rest = ""
+    if mode is AttemptMode.COMPLETION and last_report is not None:
+        rest = completion(last_report)
+    parts = [preamble(plan, sheet_num, attempt, completes=bool(rest))]
     for category, heading in _HEADINGS.items():
         if texts := injected.of(category):
             parts.append("\n\n".join((heading, *(text.strip("\n") for text in texts))))
     parts.append(body.strip("\n"))
-    parts.append(requirements(plan, sheet_num))
-    if mode is AttemptMode.COMPLETION and last_report is not None:
-        parts.append(completion(last_report))
+    parts += [requirements(plan, sheet_num), rest]
     parts += extensions(plan, sheet_num, variables)
     return Prompt("\n\n".join(part for part in parts if part) + "\n", warnings)
 
