@@ -159,6 +159,24 @@ async def test_skip_when_that_is_not_true_lets_the_sheet_run(house: House) -> No
     assert run.statuses == ["completed", "completed"], run.picture
 
 
+async def test_skip_when_about_an_output_that_is_gone_fails_in_words(house: House) -> None:
+    score = house.score(
+        """
+        sheet:
+          size: 1
+          total_items: 3
+          dependencies: {2: [1], 3: [2]}
+          skip_when: {3: "'done' in sheets[1].output"}
+        """,
+        script=f"find {house.home.root} -name 1.1.out -delete; echo done",
+    )
+    run = await house.play(score)
+    assert run.statuses == ["completed", "completed", "failed"]
+    reason = run.sheet(3)["reason"]
+    assert "skip_when cannot be worked out: the output of sheet 1 cannot be read" in reason
+    assert "'done' in sheets[1].output" in reason
+
+
 async def test_skip_when_is_asked_when_its_turn_comes(house: House) -> None:
     """The condition is about the attempts of a sheet that has not run when the job starts."""
     score = house.score(

@@ -13,10 +13,14 @@ from marianne_core.plan.skip import JobFacts, SheetFacts, SheetTable, parse_skip
 from marianne_core.run.active import ActiveRun, Playing
 from marianne_core.run.command import run_command
 from marianne_core.run.launcher import LaunchError
-from marianne_core.run.system_errors import shortage_of
+from marianne_core.run.system_errors import shortage_of, words_of
 
 _OUTPUT_CHARS = 100_000
 """How much of an output an expression sees."""
+
+
+class _OutputError(Exception):
+    """An output that an expression asks about is not to be had."""
 
 
 def has_skip_command(attempt: Playing) -> bool:
@@ -72,7 +76,7 @@ def _holds(run: ActiveRun, text: str) -> bool:
     )
     try:
         return parse_skip(text).holds(table, job)
-    except ExpressionError as error:
+    except (ExpressionError, _OutputError) as error:
         raise MztError(f"skip_when cannot be worked out: {error}", where=text) from error
 
 
@@ -96,5 +100,12 @@ def _output(run: ActiveRun, num: int) -> str:
     path = run.stdout_of(num)
     if path is None or run.status_of(num) is not SheetStatus.COMPLETED:
         return ""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return file.read(_OUTPUT_CHARS)
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(_OUTPUT_CHARS)
+    except OSError as error:
+        if shortage_of(error) is not None:
+            raise
+        raise _OutputError(
+            f"the output of sheet {num} cannot be read: {words_of(error)}"
+        ) from error
