@@ -52,6 +52,7 @@ def test_line_ends_marks_and_broken_bytes(path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf# Title\r\nsecond \xff line\r\n")
     assert content_contains(path, "# Title\nsecond").passed
     assert content_contains(path, "# Title\r\nsecond").passed
+    assert content_contains(path, "# Title\rsecond").passed
     assert _matches(path, r"\A# Title$").passed
     assert _matches(path, r"^second . line$").passed
 

@@ -58,7 +58,7 @@ def content_contains(path: Path, text: str, seconds: float | None = None) -> Ver
 
     Line ends of every kind are the same. `seconds` limits the look.
     """
-    needle = text.replace("\r\n", "\n")
+    needle = text.replace("\r\n", "\n").replace("\r", "\n")
     verdict = _look(
         path,
         f"{path.name} contains {_quoted(text)}",
