@@ -13,7 +13,13 @@ from marianne_core.config.load import Score
 from marianne_core.config.score.job import JobConfig
 from marianne_core.model.problem import Problem, Severity
 from marianne_core.plan.conditions import Condition, parse_condition
-from marianne_core.plan.dependencies import SheetDependencies, stage_needs
+from marianne_core.plan.dependencies import (
+    NOTHING,
+    Dependencies,
+    Matched,
+    SheetDependencies,
+    stage_needs,
+)
 from marianne_core.plan.expressions import ExpressionError
 from marianne_core.plan.fanout import Stage, expand, items_of, sheets_of
 from marianne_core.plan.instruments import Instruments, Profiles
@@ -127,7 +133,7 @@ def _voices(config: JobConfig, places: Places, problems: list[Problem]) -> dict[
 
 def _needs(
     config: JobConfig, stages: tuple[Stage, ...], places: Places, problems: list[Problem]
-) -> dict[int, tuple[int, ...]]:
+) -> Mapping[int, tuple[int, ...]]:
     given = config.sheet.dependencies
     needs, faults = stage_needs(len(stages), given, chain=True)
     for fault in faults:
@@ -186,16 +192,21 @@ def _sheets(
     # A chain that nobody wrote down waits for whole stages, also between equal fan-outs.
     dependencies = SheetDependencies(stages, needs, matched=bool(sheet.dependencies))
     instruments = Instruments(config, profiles)
-    names = {number: each.name or "" for number, each in config.movements.items()}
+    names = {number: each.name for number, each in config.movements.items() if each.name}
     expanded = {} if sheet.fan_out else sheet.fan_out_stage_map or {}
     plans: list[SheetPlan] = []
+    waiting: Dependencies | Matched = NOTHING
     for number, stage, instance in sheets_of(stages):
         movement, voice, voices = stage.number, instance, stage.count
         if number in expanded:
             origin = expanded[number]
             movement, voice, voices = origin.stage, origin.instance, origin.fan_count
+        if instance == 1:
+            waiting = dependencies.of(stage)
         choice, fallbacks = instruments.of(number, movement)
         first, last = items_of(stage.number, sheet.size, sheet.start_item, sheet.total_items)
+        # Equal numbers as one object: for 100,000 sheets that makes 10 MB.
+        movement, first, last = (n if n != number else number for n in (movement, first, last))
         title = sheet.descriptions.get(number) or names.get(movement, "")
         plans.append(
             SheetPlan(
@@ -205,7 +216,7 @@ def _sheets(
                 fan_count=voices,
                 start_item=first,
                 end_item=last,
-                deps=dependencies.of(stage, instance),
+                needs=waiting,
                 choice=choice,
                 fallbacks=fallbacks,
                 title=title,

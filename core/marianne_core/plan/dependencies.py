@@ -1,14 +1,14 @@
 """Which sheets must be finished before a sheet may start, as ranges of sheet numbers.
 
-A fan-in over 100,000 sheets is one `range`, and all sheets that wait for the same thing share one
-tuple. Rules of the field reference, section 1.2: one to many and many to one wait for the whole
+A fan-in over 100,000 sheets is one `range`, all sheets that wait for the same thing share one tuple,
+and where each instance waits for its own, its tuple is made when it is asked for. Rules of the field reference, section 1.2: one to many and many to one wait for the whole
 other stage, equal fan-outs are matched instance by instance, different ones wait for all; a score
 without dependencies is a chain of stages, one with some has none beyond those it names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from marianne_core.plan.fanout import Stage
@@ -32,7 +32,7 @@ class GraphFault:
 
 def stage_needs(
     stages: int, given: Mapping[int, Sequence[int]], *, chain: bool
-) -> tuple[dict[int, tuple[int, ...]], list[GraphFault]]:
+) -> tuple[Mapping[int, tuple[int, ...]], list[GraphFault]]:
     """What each stage waits for, and what is wrong with it.
 
     `given` is the score's `dependencies`; with none and `chain`, each stage waits for the one
@@ -41,9 +41,7 @@ def stage_needs(
     """
     needs: dict[int, tuple[int, ...]] = {}
     if not given:
-        if chain:
-            needs.update((n, (n - 1,)) for n in range(2, stages + 1))
-        return needs, []
+        return _Chain(stages) if chain else needs, []
     faults: list[GraphFault] = []
     for stage, wanted in given.items():
         if not 1 <= stage <= stages:
@@ -66,6 +64,24 @@ def stage_needs(
         place = list(given[cycle[0]]).index(cycle[1])
         faults.append(GraphFault(f"the dependencies go round in a circle: {path}", cycle[0], place))
     return needs, faults
+
+
+class _Chain(Mapping[int, tuple[int, ...]]):
+    """Each of so many stages waits for the one before; nothing is stored for any of them."""
+
+    def __init__(self, stages: int) -> None:
+        self._waiting = range(2, stages + 1)
+
+    def __getitem__(self, stage: int) -> tuple[int, ...]:
+        if stage not in self._waiting:
+            raise KeyError(stage)
+        return (stage - 1,)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._waiting)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
 
 def find_cycle(needs: Mapping[int, Sequence[int]]) -> list[int]:
@@ -97,8 +113,24 @@ def find_cycle(needs: Mapping[int, Sequence[int]]) -> list[int]:
     return []
 
 
+class Matched:
+    """Dependencies of the sheets of a stage that differ from instance to instance."""
+
+    __slots__ = ("_ahead", "_whole")
+
+    def __init__(self, stage: Stage, others: Sequence[Stage]) -> None:
+        """`others` are what `stage` waits for; some have as many sheets as it has."""
+        self._whole = merge([other.sheets for other in others if other.count != stage.count])
+        self._ahead = tuple(o.first - stage.first for o in others if o.count == stage.count)
+
+    def of(self, num: int) -> Dependencies:
+        """What sheet `num` of the stage waits for."""
+        numbers = (num + ahead for ahead in self._ahead)
+        return merge([*self._whole, *(range(number, number + 1) for number in numbers)])
+
+
 class SheetDependencies:
-    """Answers for single sheets; what does not depend on the instance is worked out once.
+    """Answers for stages, with the rules for their sheets.
 
     `matched` False: instances of equal fan-outs are not paired (a chain that nobody wrote down).
     """
@@ -109,28 +141,17 @@ class SheetDependencies:
         self._stages = stages
         self._needs = needs
         self._matched = matched
-        self._shared: dict[int, Dependencies] = {}
 
-    def of(self, stage: Stage, instance: int) -> Dependencies:
-        """Sheets that must be finished before sheet `instance` of `stage` starts."""
+    def of(self, stage: Stage) -> Dependencies | Matched:
+        """What all sheets of `stage` wait for, or how it depends on the instance."""
         needed = self._needs.get(stage.number)
         if not needed:
             return NOTHING
         others = [self._stages[n - 1] for n in needed]
         equal = any(other.count == stage.count for other in others)
         if self._matched and stage.count > 1 and equal:
-            return merge([_wait_for(other, stage, instance) for other in others])
-        shared = self._shared.get(stage.number)
-        if shared is None:
-            shared = self._shared[stage.number] = merge([other.sheets for other in others])
-        return shared
-
-
-def _wait_for(other: Stage, stage: Stage, instance: int) -> range:
-    if other.count == stage.count:
-        number = other.first + instance - 1
-        return range(number, number + 1)
-    return other.sheets
+            return Matched(stage, others)
+        return merge([other.sheets for other in others])
 
 
 def merge(ranges: Sequence[range]) -> Dependencies:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from marianne_core.config.instrument import InstrumentProfile
 from marianne_core.config.profiles import ALIASES
+from marianne_core.config.score.instruments import MovementDef
 from marianne_core.config.score.job import JobConfig
 
 DEFAULT_TIMEOUT = 1800.0
@@ -72,32 +73,37 @@ class Instruments:
         }
         self._backend = backend_settings(config)
         self._single = self._sheets_with_settings()
+        self._stages = {n for n, each in config.movements.items() if _says_something(each)}
         self._cache: dict[
-            tuple[int, int], tuple[InstrumentChoice, tuple[InstrumentChoice, ...]]
+            tuple[str | None, int], tuple[InstrumentChoice, tuple[InstrumentChoice, ...]]
         ] = {}
 
     def of(self, sheet: int, stage: int) -> tuple[InstrumentChoice, tuple[InstrumentChoice, ...]]:
         """The instrument of a sheet, and those that may take its place, in order."""
-        key = (
-            sheet if sheet in self._single else 0,
-            stage if stage in self._config.movements else 0,
-        )
+        if sheet in self._single:
+            return self._resolve(sheet, stage)
+        key = (self._own(sheet), stage if stage in self._stages else 0)
         found = self._cache.get(key)
         if found is None:
             found = self._cache[key] = self._resolve(sheet, stage)
         return found
 
-    def _sheets_with_settings(self) -> frozenset[int]:
-        """Sheets that anything in the score names by their number."""
+    def _own(self, sheet: int) -> str | None:
+        """The instrument that the score gives the sheet by its number."""
+        return self._config.sheet.per_sheet_instruments.get(sheet) or self._mapped.get(sheet)
+
+    def _sheets_with_settings(self) -> set[int]:
+        """Sheets that the score gives settings by their number."""
         sheet, backend = self._config.sheet, self._config.backend
-        single = {*sheet.per_sheet_instruments, *sheet.per_sheet_instrument_config, *self._mapped}
-        single |= {*sheet.per_sheet_fallbacks, *backend.timeout_overrides, *backend.sheet_overrides}
+        single = {*sheet.per_sheet_instrument_config, *sheet.per_sheet_fallbacks}
+        single.update(backend.timeout_overrides, backend.sheet_overrides)
         everywhere = [self._config.instrument_config, *sheet.per_sheet_instrument_config.values()]
         everywhere += [alias.config for alias in self._config.instruments.values()]
         everywhere += [each.instrument_config for each in self._config.movements.values()]
         for settings in everywhere:
-            single |= settings.get("timeout_overrides", {}).keys()
-        return frozenset(single)
+            # Not `|=`: with the keys of a dict that copies the whole set.
+            single.update(settings.get("timeout_overrides", {}))
+        return single
 
     def _resolve(
         self, sheet: int, stage: int
@@ -105,7 +111,7 @@ class Instruments:
         config = self._config
         movement = config.movements.get(stage)
         base = config.primary_instrument
-        own = config.sheet.per_sheet_instruments.get(sheet) or self._mapped.get(sheet)
+        own = self._own(sheet)
         of_stage = movement.instrument if movement is not None and movement.instrument else base
         name = own or of_stage
         primary = self._profile_of(name)
@@ -192,6 +198,12 @@ class Instruments:
             raw_prompt=profile.raw_prompt if profile is not None else False,
             playable=profile is not None,
         )
+
+
+def _says_something(movement: MovementDef) -> bool:
+    """Whether a movement says who plays it, or how."""
+    fallbacks = movement.instrument_fallbacks or "instrument_fallbacks" in movement.model_fields_set
+    return bool(movement.instrument or movement.instrument_config or fallbacks)
 
 
 def _layer(source: str, settings: Mapping[str, Any], sheet: int, owner: str | None) -> _Layer:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from marianne_core.config.score.job import JobConfig
 from marianne_core.config.score.sheet import SkipWhenCommand
 from marianne_core.plan.conditions import Condition
-from marianne_core.plan.dependencies import Dependencies, stage_levels
+from marianne_core.plan.dependencies import Dependencies, Matched, stage_levels
 from marianne_core.plan.fanout import Stage
 from marianne_core.plan.instruments import InstrumentChoice
 from marianne_core.plan.recent import Recent
@@ -42,14 +42,19 @@ class SheetPlan:
     """First item it works on, from 1."""
     end_item: int
     """Last item it works on."""
-    deps: Dependencies
-    """Sheets that must be finished first: ranges of consecutive numbers."""
+    needs: Dependencies | Matched
+    """What the sheets of its stage must wait for; see `deps`."""
     choice: InstrumentChoice
     """Who plays it."""
     fallbacks: tuple[InstrumentChoice, ...]
     """Who plays it when `choice` cannot, in order."""
     title: str
     """Label for people: its description, else the movement's name, else empty."""
+
+    @property
+    def deps(self) -> Dependencies:
+        """Sheets that must be finished first: ranges of consecutive numbers."""
+        return self.needs.of(self.num) if isinstance(self.needs, Matched) else self.needs
 
     @property
     def instrument(self) -> str:
