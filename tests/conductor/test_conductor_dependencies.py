@@ -239,6 +239,48 @@ async def test_a_skip_command_that_cannot_run_lets_the_sheet_run(house: House) -
     assert run.statuses == ["completed"]
 
 
+async def test_a_clean_skip_is_not_announced_as_started(house: House) -> None:
+    score = house.score(
+        """
+        sheet:
+          size: 1
+          total_items: 3
+          dependencies: {2: [1], 3: [2]}
+          skip_when: {2: "sheets[1].status == 'completed'"}
+          skip_when_command: {1: {command: "false"}, 3: {command: "true"}}
+        """,
+        script=_TELLS,
+    )
+    run = await house.play(score)
+    assert run.statuses == ["completed", "skipped", "skipped"]
+    assert house.kinds(1) == ["sheet.started", "sheet.completed"]
+    assert house.kinds(2) == house.kinds(3) == ["sheet.skipped"]
+    times = [run.sheet(num)["started_at"] is not None for num in (1, 2, 3)]
+    assert times == [True, False, False]
+
+
+async def test_a_sheet_that_is_asked_about_is_announced_when_it_starts(house: House) -> None:
+    """Also by the conductor after the one that asked, and once only when that one had announced it."""
+    score = house.score(
+        """
+        sheet:
+          size: 1
+          total_items: 1
+          skip_when_command: {1: {command: "echo x >> asked; test ! -e go"}}
+        """,
+        script="touch runs; until [ -e end ]; do sleep 0.02; done",
+    )
+    house.put("go")
+    async with Playing(house, score) as song:
+        await song.events.until("sheet.started")
+        assert house.lines("asked") == ["x"]
+        await house.appears("runs")
+    house.put("end")
+    async with house.conductor() as conductor:
+        await settled(conductor)
+    assert house.kinds(1) == ["sheet.started", "sheet.recovered", "sheet.completed"]
+
+
 async def test_a_skip_command_sees_a_quoted_workspace(house: House) -> None:
     house.workspace = house.root / "it's a workspace"
     score = house.score(

@@ -94,6 +94,11 @@ class SheetRecord:
     mode: AttemptMode = AttemptMode.NORMAL
     """Mode of the living attempt, or of the next one."""
 
+    @property
+    def untried(self) -> bool:
+        """Nothing of it was tried before the living, or the next, attempt: it may be skipped."""
+        return not (self.retries_used or self.completions_used or self.lost_in_row)
+
 
 PRISTINE = SheetRecord()
 """The record of every sheet that nothing happened to yet."""

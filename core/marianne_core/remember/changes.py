@@ -123,8 +123,8 @@ class ScoreReplaced:
 class SheetSaved:
     """Where a sheet stands now: the whole of it, nothing is kept from before but what is derived.
 
-    The store derives `started_at` (first time IN_PROGRESS since it was last PENDING) and
-    `finished_at` (the time it became terminal; none while it is not).
+    The store derives `started_at` (first time IN_PROGRESS since it was last PENDING; none for a sheet
+    that was skipped before anything of it was tried) and `finished_at` (the time it became terminal; none while it is not).
     """
 
     run_id: int

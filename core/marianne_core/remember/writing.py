@@ -270,6 +270,7 @@ def _put_score(rows: Rows, c: ScoreReplaced) -> None:
 def _put_sheet(rows: Rows, c: SheetSaved) -> None:
     status = c.status.value
     finished = c.at if c.status.terminal else None
+    never_started = c.status is SheetStatus.SKIPPED and not c.attempts
     rows.put(
         _SAVE_SHEET,
         (
@@ -281,7 +282,7 @@ def _put_sheet(rows: Rows, c: SheetSaved) -> None:
             int(c.blocked),
             _mode(c.mode),
             c.not_before,
-            int(c.status is SheetStatus.PENDING),
+            int(c.status is SheetStatus.PENDING or never_started),
             c.at if c.status is SheetStatus.IN_PROGRESS else None,
             status,
             finished,

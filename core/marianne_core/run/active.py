@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from marianne_core.decide.blocks import Spans
+from marianne_core.decide.messages import SheetChanged
 from marianne_core.model.outcome import Ended, Outcome, ValidationReport
 from marianne_core.model.states import AttemptMode, JobStatus, SheetStatus
 from marianne_core.plan.sheets import Plan
@@ -46,6 +47,9 @@ class ActiveRun:
 
     lasts: dict[int, LastAttempt] = field(default_factory=dict)
     """Kept only where the score has a `skip_when`."""
+    asked: dict[int, SheetChanged] = field(default_factory=dict)
+    """Sheets of which it is being asked whether they are skipped, with the change that is announced
+    once they really start."""
     ending: tuple[int, Outcome] | None = None
     """The sheet and outcome that is being reported: details for the events that follow from it."""
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from marianne_core.decide import messages
 from marianne_core.decide.baton import Baton
 from marianne_core.decide.messages import (
+    AttemptStarted,
     Effect,
     Kill,
     Launch,
@@ -24,6 +25,7 @@ from marianne_core.decide.messages import (
 )
 from marianne_core.model.clock import Clock
 from marianne_core.model.events import Event
+from marianne_core.model.states import SheetStatus
 from marianne_core.model.waits import Wait, WaitReason
 from marianne_core.remember import changes
 from marianne_core.remember.changes import Change, Sync
@@ -32,6 +34,7 @@ from marianne_core.run import narrate
 from marianne_core.run.active import ActiveRun
 from marianne_core.run.musician import AttemptLog, Musician
 from marianne_core.run.shortages import Shortages
+from marianne_core.run.skips import may_be_skipped
 from marianne_core.run.stage import Stage
 from marianne_core.watch.bus import EventBus
 
@@ -143,6 +146,8 @@ class Engine:
             return []
         effects = self._baton.handle(message, self._clock.now())
         rows: list[Change] = []
+        if isinstance(message, AttemptStarted):
+            self._announce(message, rows)
         for effect in effects:
             self._carry_out(effect, rows)
         self._set_timer()
@@ -167,7 +172,18 @@ class Engine:
         row = self._sheet_row(run, effect.num, effect.record)
         run.remember(effect.num, row.status, row.attempts)
         rows.append(row)
+        run.asked.pop(effect.num, None)
+        starts = row.status is SheetStatus.IN_PROGRESS
+        if starts and effect.record.untried and may_be_skipped(run.plan, effect.num):
+            run.asked[effect.num] = effect
+            return
         self.publish(narrate.sheet_event(run, effect, row.at, row.not_before), run, rows)
+
+    def _announce(self, started: AttemptStarted, rows: list[Change]) -> None:
+        """Tell of a sheet that was not skipped, now that it has started."""
+        run = self._runs[started.run_id]
+        if (change := run.asked.pop(started.num, None)) is not None:
+            self.publish(narrate.sheet_event(run, change, self._clock.wall(), None), run, rows)
 
     def _sheets_changed(self, run: ActiveRun, effect: SheetsChanged, rows: list[Change]) -> None:
         wall, record = self._clock.wall(), effect.record

@@ -8,6 +8,7 @@ from marianne_core.model.errors import MztError
 from marianne_core.model.states import SheetStatus
 from marianne_core.plan.expressions import ExpressionError
 from marianne_core.plan.placeholders import expand_known
+from marianne_core.plan.sheets import Plan
 from marianne_core.plan.shell_quoting import quoter
 from marianne_core.plan.skip import JobFacts, SheetFacts, SheetTable, parse_skip
 from marianne_core.run.active import ActiveRun, Playing
@@ -21,6 +22,16 @@ _OUTPUT_CHARS = 100_000
 
 class _OutputError(Exception):
     """An output that an expression asks about is not to be had."""
+
+
+def may_be_skipped(plan: Plan, num: int) -> bool:
+    """Whether the score asks, before the sheet's first try, if it is skipped."""
+    sheet = plan.config.sheet
+    if not sheet.skip_when and not sheet.skip_when_command:
+        return False
+    return plan.skip_condition(num) is not None or (
+        plan.sheet(num).movement in sheet.skip_when_command
+    )
 
 
 def has_skip_command(attempt: Playing) -> bool:

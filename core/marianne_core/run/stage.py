@@ -125,9 +125,8 @@ class Stage:
     def launch(self, run: ActiveRun, effect: Launch) -> None:
         """Play a new attempt."""
         record = self._baton.record(run.run_id, effect.num)
-        untried = not (record.retries_used or record.completions_used or record.lost_in_row)
         token = self._intents.token_of(effect)
-        attempt = Playing(run, effect.num, effect.attempt, effect.mode, token, untried)
+        attempt = Playing(run, effect.num, effect.attempt, effect.mode, token, record.untried)
         self._builds_on_others |= bool(run.plan.sheets[effect.num - 1].deps)
         self._play(attempt, self.musician.play)
 
