@@ -29,9 +29,7 @@ def may_be_skipped(plan: Plan, num: int) -> bool:
     sheet = plan.config.sheet
     if not sheet.skip_when and not sheet.skip_when_command:
         return False
-    return plan.skip_condition(num) is not None or (
-        plan.sheet(num).movement in sheet.skip_when_command
-    )
+    return plan.skip_condition(num) is not None or plan.skip_command(num) is not None
 
 
 def has_skip_command(attempt: Playing) -> bool:
