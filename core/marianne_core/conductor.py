@@ -72,6 +72,7 @@ class Conductor:
         environ: Mapping[str, str] | None = None,
         profiles: Profiles | None = None,
         subreaper: bool = False,
+        dispatch: bool = True,
     ) -> None:
         """`seed` makes the jitter of retries repeatable; `environ` is what instruments inherit.
 
@@ -79,6 +80,9 @@ class Conductor:
         sheets become its children; they are then found at once, ended and reaped here. Such a host
         starts no programs of its own in other sessions: they would be taken for a sheet's. Without
         it all processes are looked at whenever a sheet ends, which takes some milliseconds.
+
+        Without `dispatch` it starts no sheet and takes no job from its first moment on, recovery
+        included.
         """
         self.config = config
         self.home = home
@@ -87,6 +91,7 @@ class Conductor:
         self._environ = dict(os.environ if environ is None else environ)
         self._profiles = profiles or load_profiles(profile_directories(Path.home(), Path.cwd()))
         self._subreaper = subreaper
+        self._dispatch = dispatch
         self._lock = StateLock(home.lock)
         self._started = time.monotonic()
         self._exit = AsyncExitStack()
@@ -176,6 +181,8 @@ class Conductor:
         self._exit.push_async_callback(shelf.close)
         revival = Revival(self._engine, self._journal, shelf, shared)
         self._commands = Commands(self._engine, self._journal, revival, shelf, shared)
+        if not self._dispatch:
+            self._commands.stop_dispatch()
         await revival.recover()
         self._broom = Broom(self.home)
         self._exit.push_async_callback(self._broom.leave)

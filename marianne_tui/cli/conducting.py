@@ -65,7 +65,8 @@ def conduct(home: Home, settings: DaemonConfig, action: Action, view: View) -> i
 
 
 async def _conduct(home: Home, settings: DaemonConfig, action: Action, view: View) -> int:
-    deadline = time.monotonic() + _PATIENCE
+    # One that cancels while nobody conducts has no socket; it is gone when the grace is.
+    deadline = time.monotonic() + max(_PATIENCE, 2 * settings.grace_seconds)
     while True:
         client = await _connect(home)
         if client is not None:

@@ -174,8 +174,8 @@ def _advice(found: Picture) -> list[str]:
     name = one_line(run.job_id)
     if run.status.active and found.conductor is None:
         return [
-            "  shown from the store: no conductor is running, so the job does not move",
-            f"  mzt resume {name} goes on with it",
+            "  shown from the store: no conductor is running, so no new sheet starts",
+            f"  mzt resume {name} goes on with it, mzt cancel {name} ends it and what still runs",
         ]
     if run.status.active and not found.live:
         return [

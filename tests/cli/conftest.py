@@ -13,6 +13,19 @@ from marianne_tui.cli.guard import run_guarded
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [ROOT, ROOT / "core", ROOT / "widgets", ROOT / "styles"]
 
+SCORE = """\
+name: gate
+workspace: work
+instrument: cli
+sheet: {size: 1, total_items: 3}
+retry: {max_retries: 0}
+prompt:
+  template: |
+    echo "begin {{ sheet_num }}"
+    until [ -e ../open-{{ sheet_num }} ]; do sleep 0.02; done
+    printf 'end \\033[31m{{ sheet_num }}\\033[0m\\n'
+"""
+
 Mzt = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -82,3 +95,11 @@ def mzt_here(
 ) -> Mzt:
     """`mzt` in this process, with the directories that `mzt` has in the same test."""
     return in_process(tmp_path / "state", tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def score(tmp_path: Path) -> Path:
+    """`gate.yaml`: three sheets, one after the other, that wait for gates."""
+    path = tmp_path / "gate.yaml"
+    path.write_text(SCORE)
+    return path

@@ -6,96 +6,16 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from marianne_core.model.runs import JobRef
 from marianne_core.remember.home import Home
 from marianne_core.remember.lock import StateLock
-from marianne_core.remember.queries import open_reader
 
-from .conftest import Mzt, program_env
-
-SCORE = """\
-name: gate
-workspace: work
-instrument: cli
-sheet: {size: 1, total_items: 3}
-retry: {max_retries: 0}
-prompt:
-  template: |
-    echo "begin {{ sheet_num }}"
-    until [ -e ../open-{{ sheet_num }} ]; do sleep 0.02; done
-    printf 'end \\033[31m{{ sheet_num }}\\033[0m\\n'
-"""
-
-
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for something another process does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def score(tmp_path: Path) -> Path:
-    path = tmp_path / "gate.yaml"
-    path.write_text(SCORE)
-    return path
-
-
-@contextmanager
-def started(tmp_path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """`mzt ARGUMENTS` in the background; what is left of it is ended."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "marianne_tui", *arguments],
-        env=program_env(tmp_path / "state"),
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        for number in (1, 2, 3):
-            (tmp_path / f"open-{number}").touch()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
-
-
-def run_status(folder: Path, job: str = "gate") -> str:
-    """Status of a job in the store, "" when there is none yet."""
-    with open_reader(Home(folder / "state")) as reader:
-        run = reader.find_run(JobRef(job))
-        return "" if run is None else str(run.status)
-
-
-def sheet_statuses(folder: Path, job: str = "gate") -> list[str]:
-    """Statuses of its sheets."""
-    with open_reader(Home(folder / "state")) as reader:
-        run = reader.find_run(JobRef(job))
-        return [] if run is None else [str(sheet.status) for sheet in reader.sheets(run.run_id)]
-
-
-def wait_for_sheet(folder: Path, job: str = "gate") -> None:
-    """Wait until the first sheet of a job runs."""
-    until(lambda: sheet_statuses(folder, job)[:1] == ["in_progress"])
+from .conftest import SCORE, Mzt
+from .gates import open_gates, run_status, sheet_statuses, started, until, wait_for_sheet
 
 
 def test_others_see_steer_and_resume_a_running_job(
@@ -208,14 +128,12 @@ def test_logs_follow_a_sheet_to_its_end_and_clean_it(
 def test_what_needs_a_conductor_says_so(
     score: Path, mzt: Mzt, mzt_here: Mzt, tmp_path: Path
 ) -> None:
-    for number in (1, 2, 3):
-        (tmp_path / f"open-{number}").touch()
+    open_gates(tmp_path)
     assert mzt("run", "gate.yaml", "-q").returncode == 0
-    for command in ("pause", "cancel"):
-        done = mzt_here(command, "gate")
-        assert done.returncode == 3
-        assert "no conductor is running" in done.stderr
-        assert mzt_here(command, "nope").returncode == 2
+    done = mzt_here("pause", "gate")
+    assert done.returncode == 3
+    assert "no conductor is running" in done.stderr
+    assert mzt_here("pause", "nope").returncode == 2
     for command in ("resume", "retry"):
         assert mzt(command, "nope").returncode == 2
 
@@ -254,8 +172,7 @@ def test_a_slow_validation_is_waited_for_and_a_daemon_is_ended(mzt: Mzt, tmp_pat
 
 
 def test_two_runs_of_one_score_at_the_same_moment(score: Path, mzt: Mzt, tmp_path: Path) -> None:
-    for number in (1, 2, 3):
-        (tmp_path / f"open-{number}").touch()
+    open_gates(tmp_path)
     with started(tmp_path, "run", "gate.yaml") as one, started(tmp_path, "run", "gate.yaml") as two:
         told = [process.communicate(timeout=30) for process in (one, two)]
     statuses = sorted((one.returncode, two.returncode))
@@ -267,8 +184,7 @@ def test_two_runs_of_one_score_at_the_same_moment(score: Path, mzt: Mzt, tmp_pat
 def test_a_conductor_that_hangs_up_unheard_is_not_the_last_word(
     score: Path, mzt: Mzt, tmp_path: Path
 ) -> None:
-    for number in (1, 2, 3):
-        (tmp_path / f"open-{number}").touch()
+    open_gates(tmp_path)
     home = Home(tmp_path / "state")
     home.prepare()
     leaving = socket.socket(socket.AF_UNIX)
@@ -312,15 +228,13 @@ def test_clear_asks_the_conductor_that_runs(
         assert len(os.listdir(tmp_path / "state" / "runs")) == 1
         assert mzt_here("status", "quick").returncode == 2
         assert mzt_here("pause", "quick").returncode == 2
-        for number in (1, 2, 3):
-            (tmp_path / f"open-{number}").touch()
+        open_gates(tmp_path)
         assert host.wait(timeout=20) == 0
     assert run_status(tmp_path, "gate") == "completed"
 
 
 def test_clear_forgets_rows_and_files(score: Path, mzt: Mzt, mzt_here: Mzt, tmp_path: Path) -> None:
-    for number in (1, 2, 3):
-        (tmp_path / f"open-{number}").touch()
+    open_gates(tmp_path)
     assert mzt("run", "gate.yaml", "-q").returncode == 0
     runs = tmp_path / "state" / "runs"
     assert len(os.listdir(runs)) == 1

@@ -95,6 +95,7 @@ class House:
         grace: float = 0.3,
         seed: int = 1,
         job_timeout: float | None = None,
+        dispatch: bool = True,
         **settings: Any,
     ) -> Conductor:
         """A conductor of this state directory. `job_timeout` may be shorter than a person's file may say."""
@@ -107,6 +108,7 @@ class House:
             seed=seed,
             environ={**os.environ, MARK: self.mark},
             profiles=load_profiles([self.instruments]) if self.instruments.exists() else None,
+            dispatch=dispatch,
         )
 
     async def play(self, score: Path, *, conductor: Conductor | None = None, **request: Any) -> Run:

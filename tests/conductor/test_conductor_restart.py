@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from marianne_core.model.errors import StateError
+from marianne_core.model.requests import SubmitRequest
 from tests.conductor.host import Host
 from tests.conductor.house import House, Playing, settled, submit, until
 
@@ -345,3 +346,19 @@ async def test_a_conductor_that_could_not_start_leaves_the_lock_to_others(house:
     assert house.home.database.read_bytes().startswith(b"this is not")  # untouched
     house.home.database.unlink()
     assert (await house.play(house.score("", script="true"))).status == "completed"
+
+
+async def test_a_conductor_without_dispatch_starts_nothing_and_can_cancel(house: House) -> None:
+    score = house.score("", sheets=2, script=_HELD)
+    with Host(house, score):
+        await house.appears("order")
+    async with house.conductor(dispatch=False) as conductor:
+        house.put("go")
+        await until(lambda: house.lines("ended") == ["1"], "sheet 1 ends")
+        await until(lambda: house.row().completed == 1, "sheet 1 is completed")
+        run = await house.run(conductor)
+        assert run.sheet(2)["reason"] == "the conductor is draining"
+        reply = await conductor.submit(SubmitRequest(str(score)))
+        assert reply.status == "rejected"
+        assert (await conductor.cancel("song")).status == "cancelled"
+    assert house.lines("order") == ["1"]

@@ -193,7 +193,12 @@ async def _resume(service: Service, params: ResumeParams) -> object:
 
 
 async def _cancel(service: Service, params: JobParams) -> object:
-    return {"cancelled": True, **_receipt(await service.cancel(params.job_id))}
+    return cancel_answer(await service.cancel(params.job_id))
+
+
+def cancel_answer(receipt: Receipt) -> dict[str, Any]:
+    """The result of `job.cancel`."""
+    return {"cancelled": True, **_receipt(receipt)}
 
 
 async def _retry(service: Service, params: RetryParams) -> object:

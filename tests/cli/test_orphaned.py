@@ -1,0 +1,109 @@
+"""What a person can do about jobs whose conductor was killed, and about paused ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from marianne_core.remember.home import Home
+from marianne_core.remember.lock import StateLock
+
+from .conftest import SCORE, Mzt
+from .gates import (
+    alive,
+    open_gates,
+    run_status,
+    sheet_statuses,
+    shim_of,
+    started,
+    wait_for_sheet,
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(tmp_path: Path) -> Iterator[None]:
+    """Sheets that outlived their conductor end with the test."""
+    yield
+    open_gates(tmp_path)
+
+
+def killed_conductor(folder: Path, *jobs: str) -> None:
+    """Jobs whose first sheets run, and nobody conducts them any more."""
+    first, *more = jobs
+    with started(folder, "run", f"{first}.yaml", "-q", open_at_end=False) as host:
+        wait_for_sheet(folder, first)
+        for job in more:
+            with started(folder, "run", f"{job}.yaml", "-q", open_at_end=False) as guest:
+                wait_for_sheet(folder, job)
+                guest.kill()
+        host.kill()
+
+
+def test_cancel_without_a_conductor_ends_the_living_sheet_of_this_job_alone(
+    score: Path, mzt: Mzt, tmp_path: Path
+) -> None:
+    (tmp_path / "other.yaml").write_text(
+        SCORE.replace("name: gate", "name: other").replace(": work", ": work2")
+    )
+    killed_conductor(tmp_path, "gate", "other")
+    shim, stranger = shim_of(tmp_path, "gate"), shim_of(tmp_path, "other")
+    assert alive(shim)
+    done = mzt("cancel", "gate", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout) == {
+        "cancelled": True,
+        "job_id": "gate",
+        "run": 1,
+        "job_status": "cancelled",
+        "message": "gate is cancelled: cancelled by a person",
+    }
+    assert not alive(shim)
+    assert sheet_statuses(tmp_path) == ["cancelled"] * 3
+    # The job of somebody else was neither ended nor taken further.
+    assert alive(stranger)
+    assert sheet_statuses(tmp_path, "other") == ["in_progress", "pending", "pending"]
+    assert StateLock(Home(tmp_path / "state").lock).holder() is None
+    # Whoever cancels twice hears that it is done.
+    again = mzt("cancel", "gate")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == "gate is cancelled already\n"
+    open_gates(tmp_path)
+    assert mzt("resume", "other", "-q").returncode == 0
+
+
+def test_cancel_without_a_conductor_ends_a_paused_job(
+    score: Path, mzt: Mzt, mzt_here: Mzt, tmp_path: Path
+) -> None:
+    with started(tmp_path, "run", "gate.yaml", "-q") as host:
+        wait_for_sheet(tmp_path)
+        assert mzt_here("pause", "gate").returncode == 0
+        (tmp_path / "open-1").touch()
+        assert host.wait(timeout=20) == 4
+    assert run_status(tmp_path) == "paused"
+    done = mzt("cancel", "gate")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == "gate is cancelled: cancelled by a person\n"
+    assert sheet_statuses(tmp_path) == ["completed", "cancelled", "cancelled"]
+
+
+def test_what_is_over_cannot_be_cancelled(score: Path, mzt: Mzt, tmp_path: Path) -> None:
+    open_gates(tmp_path)
+    assert mzt("run", "gate.yaml", "-q").returncode == 0
+    done = mzt("cancel", "gate")
+    assert done.returncode == 1
+    assert done.stderr == "mzt: job gate is completed: nothing to cancel\n"
+    assert mzt("cancel", "nope").returncode == 2
+
+
+def test_the_refusal_to_pause_does_not_say_that_nothing_runs(
+    score: Path, mzt_here: Mzt, tmp_path: Path
+) -> None:
+    killed_conductor(tmp_path, "gate")
+    done = mzt_here("pause", "gate")
+    assert done.returncode == 3
+    assert "no conductor is running, so no new sheet starts" in done.stderr
+    assert "1 sheet may still run" in done.stderr
+    assert "mzt cancel gate ends it" in mzt_here("status", "gate").stdout
