@@ -284,7 +284,9 @@ class Conductor:
             elif sheet["status"] in _MAY_WAIT and (
                 wait := self._engine.wait_of(run_id, sheet["num"])
             ):
-                before = f"{sheet['reason']}; " if sheet["reason"] else ""
+                # Waiting for a retry, the wait tells the sheet's reason itself.
+                told = wait.reason is WaitReason.RETRY
+                before = f"{sheet['reason']}; " if sheet["reason"] and not told else ""
                 sheet["reason"] = before + wait.words(now)
             if number % 500 == 499:
                 await asyncio.sleep(0)

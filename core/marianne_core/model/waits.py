@@ -66,7 +66,12 @@ class Wait:
 
     def words(self, now: float | None = None) -> str:
         """One line for a person; with `now` (same clock as `until`) it names the seconds left."""
-        text = _WORDS[self.reason].format(blocker=self.blocker or "something")
+        blocker = self.blocker or "something"
+        left = None
         if self.until is not None and now is not None:
-            text += f", {max(0.0, self.until - now):.0f} s left"
-        return text
+            left = f"{max(0.0, self.until - now):.0f} s"
+        if left is not None and self.reason is WaitReason.RETRY:
+            # What failed can be told at length; what changes comes first, where it is seen.
+            return f"retry in {left} after {blocker}"
+        text = _WORDS[self.reason].format(blocker=blocker)
+        return text if left is None else f"{text}, {left} left"
