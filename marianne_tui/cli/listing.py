@@ -12,7 +12,7 @@ from marianne_core.remember.queries import open_reader
 from marianne_core.remember.rows import RunRow
 from marianne_tui.cli.columns import Cell, table
 from marianne_tui.cli.output import print_json
-from marianne_tui.cli.reading import conductor_of, find_home, run_dict
+from marianne_tui.cli.reading import conductor_of, find_home, reason_of, run_dict, seconds_of
 from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.style import (
     ascii_only,
@@ -41,22 +41,23 @@ def show_list(
     if not wanted and not show_all:
         wanted = [s for s in JobStatus if not s.terminal]
     with open_reader(home) as reader, reader.snapshot():
-        runs = reader.list_runs(statuses=wanted or None, newest_only=True, limit=limit)
+        runs = reader.list_runs(statuses=wanted or None, newest_only=True, limit=limit + 1)
         others = (
             0
             if runs or show_all or statuses
             else len(reader.list_runs(newest_only=True, limit=1000))
         )
-    if as_json:
-        print_json([run_dict(run) for run in runs])
-        return
     conductor = conductor_of(home)
+    more, runs = len(runs) > limit, runs[:limit]
+    if as_json:
+        print_json([run_dict(run, conductor) for run in runs])
+        return
     if not runs:
         print(_nothing(others, bool(show_all or statuses)))
     else:
         print("\n".join(_table(runs, conductor)))
-        if len(runs) == limit:
-            print(f"  ... at most {limit} are shown; --limit shows more")
+        if more:
+            print(f"  ... only the newest {limit} are shown; --limit shows more")
     print(_conductor_line(conductor, runs))
 
 
@@ -73,18 +74,12 @@ def _table(runs: list[RunRow], conductor: LockHolder | None) -> list[str]:
     now = time.time()
     rows: list[list[Cell]] = []
     for run in runs:
-        note = run.reason
-        if run.status.active and conductor is None:
-            note = "interrupted: no conductor is running"
-        took = None
-        if run.started_at is not None:
-            took = (run.finished_at or now) - run.started_at
         rows.append(
             [
                 *run_cells(run, plain),
                 clock_time(run.submitted_at),
-                duration(took),
-                (one_line(note), "dim"),
+                duration(seconds_of(run, conductor, now)),
+                (one_line(reason_of(run, conductor)), "dim"),
             ]
         )
     header = ("", "job", "status", "sheets", "submitted", "took", "note")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from marianne_core.model.errors import MztError, NoConductorError
 from marianne_core.model.runs import JobRef
+from marianne_core.model.states import JobStatus, SheetStatus
 from marianne_core.remember.home import Home
 from marianne_core.remember.lock import LockHolder, StateLock
 from marianne_core.remember.queries import open_reader, status_dict
@@ -64,8 +65,55 @@ def picture_of(home: Home, ref: JobRef) -> Picture:
     if conductor is not None and not run.status.terminal:
         status = _live_status(home, run)
     if status is None:
-        return Picture(run, sheets, status_dict(run, sheets), False, conductor)
-    return Picture(run, sheets, status, True, conductor)
+        return Picture(run, sheets, _stored_status(run, sheets, conductor), False, conductor)
+    return Picture(run, sheets, {**status, "interrupted": False}, True, conductor)
+
+
+def _stored_status(
+    run: RunRow, sheets: list[SheetRow], conductor: LockHolder | None
+) -> dict[str, Any]:
+    """The status from the store, with the reasons that only a moment without a conductor has."""
+    status = status_dict(run, sheets)
+    status["reason"] = reason_of(run, conductor)
+    status["interrupted"] = is_interrupted(run, conductor)
+    if status["interrupted"]:
+        waits, runs = "no conductor is running", "may still run; no conductor is running"
+    elif run.status is JobStatus.PAUSED:
+        waits, runs = f"paused by {run.paused_by}" if run.paused_by else "the job is paused", ""
+    else:
+        return status
+    for sheet in status["sheets"]:
+        if not sheet["reason"]:
+            if sheet["status"] == SheetStatus.IN_PROGRESS:
+                sheet["reason"] = runs
+            elif not SheetStatus(sheet["status"]).terminal:
+                sheet["reason"] = waits
+    return status
+
+
+def is_interrupted(run: RunRow, conductor: LockHolder | None) -> bool:
+    """True for a run that a conductor left: it goes on when the next one takes it up."""
+    return run.status.active and conductor is None
+
+
+def reason_of(run: RunRow, conductor: LockHolder | None) -> str:
+    """Why the run stands where it does; an interrupted one says that first."""
+    if not is_interrupted(run, conductor):
+        return run.reason
+    words = "interrupted: no conductor is running"
+    return f"{words} ({run.reason})" if run.reason else words
+
+
+def seconds_of(run: RunRow, conductor: LockHolder | None, now: float) -> float | None:
+    """Seconds that a run has taken at wall-clock time `now`; None before its start.
+
+    The time of a run on which nobody works stands still.
+    """
+    if run.started_at is None:
+        return None
+    if run.status is JobStatus.PAUSED or is_interrupted(run, conductor):
+        return run.elapsed
+    return (run.finished_at or now) - run.started_at
 
 
 def _live_status(home: Home, run: RunRow) -> dict[str, Any] | None:
@@ -80,14 +128,15 @@ def _live_status(home: Home, run: RunRow) -> dict[str, Any] | None:
     return {**answer, "sheets": list(answer["sheets"].values())}
 
 
-def run_dict(run: RunRow) -> dict[str, Any]:
+def run_dict(run: RunRow, conductor: LockHolder | None) -> dict[str, Any]:
     """A run as `mzt list --json` and `mzt history --json` print it. Times as in the status."""
     return {
         "job_id": run.job_id,
         "run": run.run,
         "name": run.name,
         "status": str(run.status),
-        "reason": run.reason,
+        "interrupted": is_interrupted(run, conductor),
+        "reason": reason_of(run, conductor),
         "config_path": run.score_path,
         "workspace": run.workspace,
         "submitted_at": run.submitted_at,

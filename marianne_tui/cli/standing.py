@@ -24,7 +24,15 @@ from marianne_tui.cli.picture import (
     note,
     progress_words,
 )
-from marianne_tui.cli.reading import Picture, conductor_of, find_home, picture_of, run_dict
+from marianne_tui.cli.reading import (
+    Picture,
+    conductor_of,
+    find_home,
+    picture_of,
+    reason_of,
+    run_dict,
+    seconds_of,
+)
 from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.style import (
     ascii_only,
@@ -71,8 +79,8 @@ def _house(as_json: bool) -> None:
         print_json(
             {
                 "conductor": _conductor_dict(conductor),
-                "active": [run_dict(run) for run in active],
-                "recent": [run_dict(run) for run in recent],
+                "active": [run_dict(run, conductor) for run in active],
+                "recent": [run_dict(run, conductor) for run in recent],
             }
         )
         return
@@ -85,7 +93,7 @@ def _house(as_json: bool) -> None:
             [
                 *run_cells(run, plain),
                 clock_time(run.finished_at or run.submitted_at),
-                (one_line(run.reason), "dim"),
+                (one_line(reason_of(run, conductor)), "dim"),
             ]
             for run in runs
         ]
@@ -121,8 +129,8 @@ def _lines(found: Picture, every_sheet: bool) -> list[str]:
     if run.name != run.job_id:
         title += f" ({one_line(run.name)})"
     facts = [progress_words(status)]
-    if run.started_at is not None:
-        facts.append(duration((run.finished_at or now) - run.started_at))
+    if took := duration(seconds_of(run, found.conductor, now)):
+        facts.append(took)
     lines = [f"{paint(title, 'bold', colour)}  {head}{dot}{dot.join(facts)}"]
     reason = one_line(status.get("reason") or "")
     if reason:
@@ -174,7 +182,6 @@ def _advice(found: Picture) -> list[str]:
     name = one_line(run.job_id)
     if run.status.active and found.conductor is None:
         return [
-            "  shown from the store: no conductor is running, so no new sheet starts",
             f"  mzt resume {name} goes on with it, mzt cancel {name} ends it and what still runs",
         ]
     if run.status.active and not found.live:

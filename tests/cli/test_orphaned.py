@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,3 +108,42 @@ def test_the_refusal_to_pause_does_not_say_that_nothing_runs(
     assert "no conductor is running, so no new sheet starts" in done.stderr
     assert "1 sheet may still run" in done.stderr
     assert "mzt cancel gate ends it" in mzt_here("status", "gate").stdout
+
+
+def test_an_interrupted_job_says_so_to_programs_too(
+    score: Path, mzt_here: Mzt, tmp_path: Path
+) -> None:
+    killed_conductor(tmp_path, "gate")
+    (listed,) = json.loads(mzt_here("list", "--json").stdout)
+    status = json.loads(mzt_here("status", "gate", "--json").stdout)
+    (active,) = json.loads(mzt_here("status", "--json").stdout)["active"]
+    (past,) = json.loads(mzt_here("history", "--json").stdout)
+    for document in (listed, status, active, past):
+        assert document["status"] == "running"
+        assert document["interrupted"] is True
+        assert document["reason"] == "interrupted: no conductor is running"
+    assert [sheet["reason"] for sheet in status["sheets"]] == [
+        "may still run; no conductor is running",
+        "no conductor is running",
+        "no conductor is running",
+    ]
+    assert "interrupted: no conductor is running" in mzt_here("list").stdout
+
+
+def test_a_paused_job_has_reasons_and_its_time_stands_still(
+    score: Path, mzt_here: Mzt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with started(tmp_path, "run", "gate.yaml", "-q") as host:
+        wait_for_sheet(tmp_path)
+        assert mzt_here("pause", "gate").returncode == 0
+        (tmp_path / "open-1").touch()
+        assert host.wait(timeout=20) == 4
+    status = json.loads(mzt_here("status", "gate", "--json").stdout)
+    assert status["interrupted"] is False
+    assert [sheet["reason"] for sheet in status["sheets"]] == ["", *["paused by a person"] * 2]
+    now = time.time()
+    before = [mzt_here(*line).stdout for line in (("list",), ("history", "--runs", "gate"))]
+    monkeypatch.setattr(time, "time", lambda: now + 7200)
+    after = [mzt_here(*line).stdout for line in (("list",), ("history", "--runs", "gate"))]
+    assert after == before
+    assert "2:00" not in mzt_here("status", "gate").stdout

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 import click
 
 from marianne_core.model.runs import JobRef
+from marianne_core.remember.lock import LockHolder
 from marianne_core.remember.queries import open_reader
 from marianne_core.remember.rows import AttemptRow, RunRow
 from marianne_tui.cli.columns import Cell, table
 from marianne_tui.cli.listing import run_cells
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import COUNT, JOB, json_option, sheet_option
-from marianne_tui.cli.reading import find_home, run_dict
+from marianne_tui.cli.reading import conductor_of, find_home, reason_of, run_dict, seconds_of
 from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.style import (
     ascii_only,
@@ -55,12 +57,13 @@ _STATE_OF_END = {
 @json_option
 def command(job: JobRef | None, sheet: int | None, runs: bool, limit: int, as_json: bool) -> None:
     """Show what happened, oldest attempt first; runs newest first."""
-    with open_reader(find_home()) as reader, reader.snapshot():
+    home = find_home()
+    with open_reader(home) as reader, reader.snapshot():
         if job is None or runs:
             if job is not None:
                 reader.get_run(job)
-            found = reader.list_runs(job_id=job.job_id if job else None, limit=limit)
-            _show_runs(found, as_json)
+            found = reader.list_runs(job_id=job.job_id if job else None, limit=limit + 1)
+            _show_runs(found, limit, conductor_of(home), as_json)
             return
         run = reader.get_run(job)
         attempts = reader.attempts(run.run_id, sheet)
@@ -80,21 +83,18 @@ def command(job: JobRef | None, sheet: int | None, runs: bool, limit: int, as_js
         click.echo("  nothing was tried yet")
 
 
-def _show_runs(runs: list[RunRow], as_json: bool) -> None:
+def _show_runs(runs: list[RunRow], limit: int, conductor: LockHolder | None, as_json: bool) -> None:
+    more, runs = len(runs) > limit, runs[:limit]
     if as_json:
-        print_json([run_dict(run) for run in runs])
+        print_json([run_dict(run, conductor) for run in runs])
         return
-    plain = ascii_only(sys.stdout)
+    plain, now = ascii_only(sys.stdout), time.time()
     rows: list[list[Cell]] = [
         [
             *run_cells(run, plain),
             clock_time(run.submitted_at),
-            duration(
-                None
-                if not run.finished_at
-                else run.finished_at - (run.started_at or run.finished_at)
-            ),
-            (one_line(run.reason), "dim"),
+            duration(seconds_of(run, conductor, now)),
+            (one_line(reason_of(run, conductor)), "dim"),
         ]
         for run in runs
     ]
@@ -103,6 +103,8 @@ def _show_runs(runs: list[RunRow], as_json: bool) -> None:
         return
     header = ("", "run", "status", "sheets", "submitted", "took", "note")
     click.echo("\n".join(table(header, rows, colour=wants_colour(sys.stdout), right=(3, 5))))
+    if more:
+        click.echo(f"  ... only the newest {limit} are shown; --limit shows more")
 
 
 def _table(attempts: list[AttemptRow]) -> list[str]:
