@@ -265,6 +265,13 @@ class Conductor:
         self._check()
         return self._engine.idle
 
+    @property
+    def working_on(self) -> list[str]:
+        """Names of the active runs (`job#3`), in the order in which they were submitted."""
+        self._check()
+        active = sorted(r for r, run in self._engine.runs.items() if run.status.active)
+        return [f"{run.job_id}#{run.number}" for run in map(self._engine.runs.__getitem__, active)]
+
     async def status(self, job: str) -> dict[str, Any]:
         """The run as `mzt status --json` prints it, with what each sheet waits for right now."""
         self._check()

@@ -77,6 +77,10 @@ class FakeService:
         self._seconds = itertools.count(1)
         self._gone = False
 
+    @property
+    def working_on(self) -> list[str]:
+        return [f"{run.job_id}#{run.run}" for run in self.runs if run.status.active]
+
     async def submit(self, request: SubmitRequest) -> SubmitReply:
         self._check()
         path = Path(request.client_cwd or "/", request.config_path)

@@ -23,7 +23,7 @@ from marianne_core.serve.client import Client
 from marianne_core.serve.host import host
 from marianne_core.serve.logs import logging_to
 from marianne_core.serve.stop import Stop, StopLevel, caught_signals
-from tests.contract.fake_service import HELD, FakeService
+from tests.contract.fake_service import HELD, FakeRun, FakeService
 from tests.serve.raw_client import RawClient, eventually
 
 
@@ -243,3 +243,18 @@ def test_the_log_takes_both_kinds_of_loggers_and_is_private(tmp_path: Path) -> N
 def test_a_log_that_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="log"), logging_to(tmp_path / "no" / "folder.log"):
         pytest.fail("never entered")
+
+
+async def test_interrupted_jobs_are_named_at_the_start(home: Home) -> None:
+    service = FakeService()
+    service.runs = [FakeRun(f"song{n}", 1, options=SubmitRequest("")) for n in range(7)]
+    said: list[str] = []
+
+    async def body(client: Client, stop: Stop) -> int:
+        service.runs.clear()
+        return 0
+
+    assert await run(service, home, body, said) == 0
+    assert said == [
+        "taking up 7 interrupted jobs: song0#1, song1#1, song2#1, song3#1, song4#1 and 2 more"
+    ]

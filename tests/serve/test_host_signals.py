@@ -187,15 +187,15 @@ def test_a_conductor_that_hangs_at_closing_is_left(start: Start) -> None:
 
 def test_jobs_of_other_terminals_are_waited_for(start: Start) -> None:
     hosted = start("is done, another job runs")
-    hosted.until("say: this conductor holds jobs of other terminals")
+    hosted.until("say: this conductor still runs one#1; Ctrl-C once pauses that, twice leaves")
     hosted.send(signal.SIGUSR1)
     assert hosted.end() == 0
-    assert hosted.lines[-1] == "left: "
+    assert hosted.lines[-2:] == ["say: one#1 is completed", "left: "]
 
 
 def test_jobs_of_other_terminals_can_be_left(start: Start) -> None:
     hosted = start("is done, another job runs")
-    hosted.until("say: this conductor holds jobs of other terminals")
+    hosted.until("say: this conductor still runs one#1; Ctrl-C once pauses that, twice leaves")
     hosted.send(signal.SIGTERM)
     assert hosted.end() == 0
 

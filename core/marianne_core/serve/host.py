@@ -42,6 +42,12 @@ LEAVE_SECONDS = 1.8
 VIEW_SECONDS = 0.3
 """For the body to end by itself when the host leaves; then it is cancelled."""
 
+_NAMED = 5
+"""So many runs are named in one line."""
+
+_ENDS = ("completed", "failed", "cancelled", "paused")
+"""Events of jobs (`job.completed`) after which the host does not work on a run any more."""
+
 _OLD_ONES_AFTER = 1000
 """Collections of the middle generation before one of the old; Python's own number is 10."""
 
@@ -58,6 +64,11 @@ class HostedConductor(Service, Protocol):
     @property
     def idle(self) -> asyncio.Event:
         """Set while there is no active run."""
+        ...
+
+    @property
+    def working_on(self) -> list[str]:
+        """Names of the active runs (`job#3`), in the order in which they were submitted."""
         ...
 
     def drain(self) -> None:
@@ -89,8 +100,8 @@ async def host(
     is what the body returned, 4 when it was cut short by leaving, 130 when Ctrl-C ended the
     sheets. `announce` gets lines for the person.
 
-    After the body's end the host stays while the conductor still has active runs, which came from
-    other terminals. Once it was told to leave, the process ends within two seconds: if closing
+    After the body's end the host stays while the conductor still has active runs: those of other
+    terminals, and those that it found interrupted. It names them, and says when each is over. Once it was told to leave, the process ends within two seconds: if closing
     hangs, it is left by `os._exit`, which loses no more than a kill would.
 
     Raises StateError when the state directory, the conductor or the socket cannot be opened, and
@@ -187,6 +198,9 @@ class _Session:
     async def run(self, body: Body) -> int:
         """Until the body is done and nothing is active any more, or until the host leaves."""
         client = LocalClient(self._conductor)
+        if found := self._conductor.working_on:
+            noun = "an interrupted job" if len(found) == 1 else f"{len(found)} interrupted jobs"
+            self._say(f"taking up {noun}: {_names(found)}")
         view = asyncio.create_task(body(client, self._stop), name="mzt-body")
         leave = asyncio.create_task(self._stop.wait(StopLevel.LEAVE))
         drain = asyncio.create_task(self._drain())
@@ -219,7 +233,29 @@ class _Session:
         """Wait for the runs of other terminals; False when the host is to leave before."""
         idle = self._conductor.idle
         if not idle.is_set():
-            self._say("this conductor holds jobs of other terminals: waiting for them")
+            self._say(
+                f"this conductor still runs {_names(self._conductor.working_on)}; "
+                "Ctrl-C once pauses that, twice leaves its sheets running and exits"
+            )
+        telling = asyncio.create_task(self._tell_ends())
+        try:
+            return await self._until_idle(leave)
+        finally:
+            await _cancel(telling)
+
+    async def _tell_ends(self) -> None:
+        """Say of every run that it is over, or paused."""
+        events = await self._conductor.events()
+        try:
+            async for event in events:
+                name, _, what = event.event.partition(".")
+                if name == "job" and what in _ENDS:
+                    self._say(f"{event.job_id}#{event.run} is {what}")
+        finally:
+            await events.aclose()
+
+    async def _until_idle(self, leave: asyncio.Task[None]) -> bool:
+        idle = self._conductor.idle
         while True:
             # A command may come in until the socket is closed. So: refuse commands first, and
             # only when the last one is through and nothing is active, go.
@@ -279,6 +315,13 @@ class _Session:
             self._announce(text)
         except (OSError, ValueError):
             _log.warning("host.not_heard", exc_info=True)
+
+
+def _names(runs: list[str]) -> str:
+    """The first few by name, the others by number."""
+    if len(runs) > _NAMED:
+        return f"{', '.join(runs[:_NAMED])} and {len(runs) - _NAMED} more"
+    return ", ".join(runs)
 
 
 async def _before(limit: asyncio.Task[None], work: Coroutine[Any, Any, object]) -> bool:
