@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, NamedTuple
 
 from marianne_core.conductor import Conductor
@@ -22,6 +22,7 @@ from marianne_core.serve.host import CTRL_C_HELP, host
 from marianne_core.serve.socket_client import SocketClient
 from marianne_core.serve.stop import Stop
 from marianne_tui.cli.following import exit_code_of, follow, is_over
+from marianne_tui.cli.reading import picture_of
 from marianne_tui.cli.views import View
 
 _PATIENCE = 10.0
@@ -52,19 +53,78 @@ class _NotHeard(Exception):
         self.error = error
 
 
+class _Left(Exception):
+    """The conductor has gone, and the run that was followed is not over."""
+
+    def __init__(self, target: Target, status: dict[str, Any]) -> None:
+        super().__init__(f"{target.job_id}#{target.run}")
+        self.target = target
+        self.status = status
+
+
 def conduct(home: Home, settings: DaemonConfig, action: Action, view: View) -> int:
     """Carry out `action` at a conductor and follow its run to the end; returns the exit status.
 
-    Joins the conductor that answers on the home's socket. Where there is none, this process hosts
-    one until all its runs are over.
+    Joins the conductor that answers on the home's socket. Where there is none, or when it goes
+    before the run's end, this process hosts one until all its runs are over.
     """
-    code = asyncio.run(_conduct(home, settings, action, view))
+    return _run(_conduct(home, settings, action, view))
+
+
+def watch(home: Home, target: Target, view: View) -> int:
+    """Follow a run at the conductor that works on it; returns the exit status. Hosts nothing.
+
+    Raises NoConductorError when none answers.
+    """
+    return _run(_watch(home, target, view))
+
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
+    code = asyncio.run(work)
     # All is done but the interpreter's own end: a Ctrl-C that comes late must not change the status.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 
 
+async def _watch(home: Home, target: Target, view: View) -> int:
+    client = await SocketClient.connect(home.socket)
+    try:
+        return await _join(home, client, _no_wish(target), view)
+    except _NotHeard as unheard:
+        raise unheard.error from None
+    except _Left as left:
+        view.end(left.status)
+        view.say("the conductor has gone; sheets that it started go on")
+        return EXIT_LEFT
+    except BaseException:
+        view.end(None)
+        raise
+    finally:
+        await client.close()
+
+
+def _no_wish(target: Target) -> Action:
+    async def nothing(_client: Client) -> Target:
+        return target
+
+    return nothing
+
+
 async def _conduct(home: Home, settings: DaemonConfig, action: Action, view: View) -> int:
+    try:
+        while True:
+            try:
+                return await _join_or_host(home, settings, action, view)
+            except _Left as left:
+                # Also for a run of this terminal somebody must conduct: this process, if no other.
+                view.say(f"the conductor has gone; this command goes on with {left}")
+                action = _no_wish(left.target)
+    except BaseException:
+        view.end(None)
+        raise
+
+
+async def _join_or_host(home: Home, settings: DaemonConfig, action: Action, view: View) -> int:
     # One that cancels while nobody conducts has no socket; it is gone when the grace is.
     deadline = time.monotonic() + max(_PATIENCE, 2 * settings.grace_seconds)
     while True:
@@ -129,25 +189,35 @@ class _Hosting:
         self.begun = True
         self._view.say(CTRL_C_HELP)
         try:
-            return await _act_and_follow(self._home, client, self._action, self._view)
+            followed = await _act_and_follow(self._home, client, self._action, self._view)
         except _NotHeard as unheard:
             raise unheard.error from None  # this process is the conductor, and it is leaving
+        self._view.end(followed.status)
+        return exit_code_of(followed.status)
 
 
 async def _join(home: Home, client: Client, action: Action, view: View) -> int:
-    """Follow at another process's conductor: leaving it does nothing to the run."""
+    """Follow at another process's conductor: leaving it does nothing to the run.
+
+    Raises _NotHeard, and _Left when the conductor goes before the run's end.
+    """
     try:
         health = await client.health()
     except NoConductorError as error:
         raise _NotHeard(error) from error
-    view.say(
+    joined = (
         f"joined the conductor of pid {health.get('pid')}; Ctrl-C stops following, the job goes on"
     )
     with _signals_cancel():
-        code = await _act_and_follow(home, client, action, view)
-    if code == EXIT_LEFT:
-        view.say("not followed any longer; mzt status shows where the job stands")
-    return code
+        followed = await _act_and_follow(home, client, action, view, joined)
+    target, status = followed.target, followed.status
+    if target and status and not is_over(status) and not followed.told_to_go:
+        raise _Left(target, status)
+    view.end(status)
+    if status is None or not is_over(status):
+        again = f"mzt status {target.job_id} -W follows it again" if target else "mzt list shows it"
+        view.say(f"not followed any longer; {again}")
+    return exit_code_of(status)
 
 
 @contextlib.contextmanager
@@ -165,10 +235,22 @@ def _signals_cancel() -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def _act_and_follow(home: Home, client: Client, action: Action, view: View) -> int:
-    """Raises _NotHeard when the conductor hung up before it answered; nothing was shown then."""
+class _Followed(NamedTuple):
+    target: Target | None
+    """None when it was told to go before anything was accepted."""
+    status: dict[str, Any] | None
+    """The last one; None when none could be had."""
+    told_to_go: bool = False
+
+
+async def _act_and_follow(
+    home: Home, client: Client, action: Action, view: View, accepted: str = ""
+) -> _Followed:
+    """Ask, say `accepted` when it was granted, and follow. The caller ends the view.
+
+    Raises _NotHeard when the conductor hung up before it answered; nothing was shown then.
+    """
     target: Target | None = None
-    status: dict[str, Any] | None = None
     try:
         # Subscribed first, so that not even the first event of a new run is missed.
         events = await client.events(None)
@@ -176,23 +258,24 @@ async def _act_and_follow(home: Home, client: Client, action: Action, view: View
         raise _NotHeard(error) from error
     try:
         target = await action(client)
+        if accepted:
+            view.say(accepted)
         view.name_sheets(_titles(home, target))
         status = await follow(client, target.job_id, target.run, events, view)
         if status is None or not is_over(status):
             # The conductor left; its last words are in the store, or will be in a moment.
-            status = await _stored_end(home, target) or status
+            status = await _stored_status(home, target) or status
+        return _Followed(target, status)
     except asyncio.CancelledError:
         # Told to go. The last line of a view is still the status, if there is one to be had.
-        if target is not None:
-            status = await _last_status(client, target)
+        last = None if target is None else await _last_status(client, target)
+        return _Followed(target, last, told_to_go=True)
     except NoConductorError as error:
         if target is None:
             raise _NotHeard(error) from error
         raise
     finally:
         await events.aclose()
-        view.end(status)
-    return exit_code_of(status)
 
 
 async def _last_status(client: Client, target: Target) -> dict[str, Any] | None:
@@ -202,18 +285,17 @@ async def _last_status(client: Client, target: Target) -> dict[str, Any] | None:
     return None
 
 
-async def _stored_end(home: Home, target: Target) -> dict[str, Any] | None:
-    """The run's status from the store if it is over there; waits while its conductor is leaving."""
+async def _stored_status(home: Home, target: Target) -> dict[str, Any] | None:
+    """The run's status from the store; its end is waited for while its conductor is leaving."""
     ref = JobRef(target.job_id, target.run)
     deadline = time.monotonic() + _LEAVING
     while True:
         gone = StateLock(home.lock).holder() is None
-        with contextlib.suppress(MztError), open_reader(home) as reader:
-            status = reader.status(ref)
-            if is_over(status):
-                return status
-        if gone or time.monotonic() >= deadline:
-            return None
+        status = None
+        with contextlib.suppress(MztError):
+            status = picture_of(home, ref, ask=False).status
+        if (status and is_over(status)) or gone or time.monotonic() >= deadline:
+            return status
         await asyncio.sleep(_NAP)
 
 

@@ -51,9 +51,10 @@ class Picture(NamedTuple):
     conductor: LockHolder | None
 
 
-def picture_of(home: Home, ref: JobRef) -> Picture:
+def picture_of(home: Home, ref: JobRef, *, ask: bool = True) -> Picture:
     """The run that a person names, from the conductor if one answers, else from the store.
 
+    Without `ask` from the store in any case.
     Raises JobSubmissionError for an unknown job, StateError for a store that cannot be read.
     """
     conductor = conductor_of(home)
@@ -62,7 +63,7 @@ def picture_of(home: Home, ref: JobRef) -> Picture:
         sheets = reader.sheets(run.run_id)
     status = None
     # A run that is over does not change any more: the store knows all of it.
-    if conductor is not None and not run.status.terminal:
+    if ask and conductor is not None and not run.status.terminal:
         status = _live_status(home, run)
     if status is None:
         return Picture(run, sheets, _stored_status(run, sheets, conductor), False, conductor)

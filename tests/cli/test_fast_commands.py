@@ -114,6 +114,7 @@ def test_the_short_way_and_click_agree(line: str, monkeypatch: pytest.MonkeyPatc
         "status a b",
         "status --limit 3",
         "status -h",
+        "status x -W",
     ],
 )
 def test_what_the_short_way_does_not_know_goes_to_click(line: str) -> None:
@@ -124,7 +125,8 @@ def test_every_option_of_the_two_commands_is_known_to_the_short_way() -> None:
     context = click.Context(cli)
     known = {
         "list": {*fast._LIST_FLAGS, *fast._LIST_VALUES},
-        "status": {*fast._STATUS_FLAGS},
+        # Following needs a conductor, and with it all that is slow to import.
+        "status": {*fast._STATUS_FLAGS, "-W", "--watch"},
     }
     for name, names in known.items():
         command = cli.get_command(context, name)

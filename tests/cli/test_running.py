@@ -34,7 +34,7 @@ def test_others_see_steer_and_resume_a_running_job(
         again = mzt("run", "gate.yaml")
         assert again.returncode == 2
         assert "gate is running already" in again.stderr
-        assert "mzt resume gate" in again.stderr
+        assert "mzt status gate -W follows it, mzt resume gate goes on" in again.stderr
         # Pause: the running sheet ends, no other starts.
         paused = mzt_here("pause", "gate")
         assert paused.returncode == 0, paused.stderr

@@ -81,7 +81,7 @@ class Commands:
             if not (request.replace or (request.fresh and before.status is JobStatus.PAUSED)):
                 raise JobSubmissionError(
                     f"job {before.job_id} is {before.status} already (run {before.run})",
-                    hint=f"mzt resume {before.job_id}, or start anew with --replace",
+                    hint=_instead(before),
                 )
             await self._cancel(before, "replaced by a new run")
         self._refuse_when_draining("takes no new jobs")
@@ -348,6 +348,17 @@ def _make_directory(run: ActiveRun) -> StateError | None:
             hint="make room or mend the directory, then start it again",
         )
     return None
+
+
+def _instead(before: RunRow) -> str:
+    """What to do with a run that is not over, instead of starting another."""
+    if before.status is JobStatus.PAUSED:
+        return f"mzt resume {before.job_id}, or start anew with --replace"
+    # An interrupted one was taken up for this request, and is left again with its refusal.
+    return (
+        f"mzt status {before.job_id} -W follows it, mzt resume {before.job_id} goes on with one"
+        " that was interrupted, --replace starts anew"
+    )
 
 
 def _nothing_to(job_id: str, status: JobStatus, command: str) -> JobSubmissionError:
