@@ -20,6 +20,7 @@ from marianne_tui.cli.steering import ask
 from marianne_tui.cli.views import make_view
 
 _MOVING = (JobStatus.QUEUED, JobStatus.PENDING, JobStatus.RUNNING)
+_PAUSED = (JobStatus.PAUSED, JobStatus.PAUSING)
 
 Wish = Callable[[Client, str], Awaitable[Receipt]]
 """Asks for a resume or a retry of the run with this name."""
@@ -38,17 +39,21 @@ def go_on(
 ) -> int:
     """Ask the running conductor and return at once, or host one and follow the job to its end.
 
-    `unless_moving`: a job that a new conductor takes up by itself is only followed. Returns the
-    exit status.
+    `unless_moving`: a job that a new conductor takes up by itself is only followed. A job that is
+    paused goes on, whatever the method: whoever wants something to run again wants it to run.
+    Returns the exit status.
     """
     try:
         answer = ask(home, method, job_id=str(job), **params)
+        if answer.get("job_status") in _PAUSED:
+            answer = ask(home, "job.resume", job_id=f"{answer['job_id']}#{answer['run']}")
     except NoConductorError:
         return _host(home, job, wish, as_json=as_json, quiet=quiet, unless_moving=unless_moving)
     if as_json:
         print_json(answer)
     elif not quiet:
         click.echo(one_line(answer.get("message") or f"{job} goes on"))
+        click.echo(f"  mzt status {one_line(answer['job_id'])} -W follows it")
     return 0
 
 
@@ -65,7 +70,9 @@ def _host(
         name = f"{run.job_id}#{run.run}"
         status = await client.status(name)
         if not (unless_moving and status["status"] in _MOVING):
-            await wish(client, name)
+            receipt = await wish(client, name)
+            if receipt.status in _PAUSED:
+                await client.resume(name)
         return Target(run.job_id, run.run)
 
     return conduct(home, load_daemon_config(), action, make_view(as_json=as_json, quiet=quiet))

@@ -20,6 +20,7 @@ from .gates import (
     sheet_statuses,
     shim_of,
     started,
+    until,
     wait_for_sheet,
 )
 
@@ -147,3 +148,40 @@ def test_a_paused_job_has_reasons_and_its_time_stands_still(
     after = [mzt_here(*line).stdout for line in (("list",), ("history", "--runs", "gate"))]
     assert after == before
     assert "2:00" not in mzt_here("status", "gate").stdout
+
+
+def test_retry_of_a_sheet_makes_a_paused_job_go_on(
+    score: Path, mzt: Mzt, mzt_here: Mzt, tmp_path: Path
+) -> None:
+    with started(tmp_path, "run", "gate.yaml", "-q") as host:
+        wait_for_sheet(tmp_path)
+        assert mzt_here("pause", "gate").returncode == 0
+        (tmp_path / "open-1").touch()
+        assert host.wait(timeout=20) == 4
+    open_gates(tmp_path)
+    done = mzt("retry", "gate", "--sheet", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = json.loads(mzt_here("history", "gate", "--json").stdout)["records"]
+    assert [(r["sheet"], r["attempt"]) for r in records] == [(1, 1), (1, 2), (2, 1), (3, 1)]
+
+
+def test_retry_at_a_conductor_makes_a_paused_job_go_on(
+    score: Path, mzt: Mzt, mzt_here: Mzt, tmp_path: Path
+) -> None:
+    (tmp_path / "other.yaml").write_text(
+        SCORE.replace("name: gate", "name: other").replace(": work", ": work2")
+    )
+    with started(tmp_path, "run", "gate.yaml", "-q") as host:
+        wait_for_sheet(tmp_path)
+        with started(tmp_path, "run", "other.yaml", "-q", open_at_end=False) as guest:
+            wait_for_sheet(tmp_path, "other")
+            assert mzt_here("pause", "gate").returncode == 0
+            (tmp_path / "open-1").touch()
+            until(lambda: run_status(tmp_path) == "paused")
+            asked = mzt("retry", "gate", "--sheet", "1")
+            assert asked.returncode == 0, asked.stderr
+            assert asked.stdout == "gate is running\n  mzt status gate -W follows it\n"
+            open_gates(tmp_path)
+            assert guest.wait(timeout=20) == 0
+        assert host.wait(timeout=20) == 4
+    assert run_status(tmp_path) == "completed"

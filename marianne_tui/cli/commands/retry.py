@@ -15,7 +15,7 @@ from marianne_tui.cli.reading import find_home
 @click.command(
     "retry",
     help="Run failed, blocked and cancelled sheets again; with --sheet, that sheet and all that"
-    " depend on it. Without a running conductor this command becomes one and follows the job.",
+    " depend on it. A paused job goes on with that. Without a running conductor this command becomes one and follows the job.",
 )
 @click.argument("job", type=JOB)
 @sheet_option("This sheet and all that depend on it, whatever became of them.")
