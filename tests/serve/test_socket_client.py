@@ -135,6 +135,18 @@ async def test_closing_ends_calls_under_way(tmp_path: Path) -> None:
         scene.service.slow_cancel.set()
 
 
+async def test_closing_again_after_a_close_that_was_cancelled(tmp_path: Path) -> None:
+    async with stage(tmp_path) as scene:
+        client = await SocketClient.connect(scene.path)
+        events = await client.events()
+        closing = asyncio.create_task(events.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await client.close()
+
+
 async def test_a_cancelled_call_leaves_the_client_usable(tmp_path: Path) -> None:
     async with stage(tmp_path) as scene:
         client = await SocketClient.connect(scene.path)

@@ -77,4 +77,5 @@ class MessageSocket:
         """Hang up at once. Harmless when done twice."""
         self._writer.transport.abort()
         with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+            # Shielded: a caller that is cancelled here would cancel what the next one waits for.
+            await asyncio.shield(self._writer.wait_closed())
