@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import click
 
@@ -13,6 +12,7 @@ from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus
 from marianne_core.remember.home import Home
 from marianne_core.remember.queries import open_reader
+from marianne_core.remember.rows import RunRow
 from marianne_core.serve.client import Client
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.sanitize import one_line
@@ -35,7 +35,7 @@ def go_on(
     as_json: bool,
     quiet: bool,
     unless_moving: bool,
-    **params: Any,
+    sheet: int | None = None,
 ) -> int:
     """Ask the running conductor and return at once, or host one and follow the job to its end.
 
@@ -43,12 +43,14 @@ def go_on(
     paused goes on, whatever the method: whoever wants something to run again wants it to run.
     Returns the exit status.
     """
+    params = {} if sheet is None else {"sheet": sheet}
     try:
         answer = ask(home, method, job_id=str(job), **params)
         if answer.get("job_status") in _PAUSED:
             answer = ask(home, "job.resume", job_id=f"{answer['job_id']}#{answer['run']}")
     except NoConductorError:
-        return _host(home, job, wish, as_json=as_json, quiet=quiet, unless_moving=unless_moving)
+        run = _checked(home, job, method, sheet)
+        return _host(home, run, wish, as_json=as_json, quiet=quiet, unless_moving=unless_moving)
     if as_json:
         print_json(answer)
     elif not quiet:
@@ -57,11 +59,23 @@ def go_on(
     return 0
 
 
-def _host(
-    home: Home, job: JobRef, wish: Wish, *, as_json: bool, quiet: bool, unless_moving: bool
-) -> int:
+def _checked(home: Home, job: JobRef, method: str, sheet: int | None) -> RunRow:
+    """The run, unless the store knows already that a conductor would refuse."""
+    from marianne_core.run.commands import check_resume, check_retry
+
     with open_reader(home) as reader:
         run = reader.get_run(job)
+    if method == "job.resume":
+        check_resume(run)
+    elif run.status.terminal:
+        # Of a run that is not over the store may not know the newest.
+        check_retry(run, sheet)
+    return run
+
+
+def _host(
+    home: Home, run: RunRow, wish: Wish, *, as_json: bool, quiet: bool, unless_moving: bool
+) -> int:
     # Imported here: asking a running conductor needs none of it.
     from marianne_core.config.daemon import load_daemon_config
     from marianne_tui.cli.conducting import Target, conduct

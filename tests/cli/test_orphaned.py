@@ -182,6 +182,7 @@ def test_retry_at_a_conductor_makes_a_paused_job_go_on(
             assert asked.returncode == 0, asked.stderr
             assert asked.stdout == "gate is running\n  mzt status gate -W follows it\n"
             open_gates(tmp_path)
-            assert guest.wait(timeout=20) == 0
+            told = guest.communicate(timeout=20)
+            assert guest.returncode == 0, told
         assert host.wait(timeout=20) == 4
     assert run_status(tmp_path) == "completed"

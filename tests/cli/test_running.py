@@ -136,6 +136,13 @@ def test_what_needs_a_conductor_says_so(
     assert mzt_here("pause", "nope").returncode == 2
     for command in ("resume", "retry"):
         assert mzt(command, "nope").returncode == 2
+        # No conductor is started to say what the store knows.
+        refused = mzt(command, "gate")
+        assert refused.returncode == 1
+        assert refused.stdout == ""
+        assert refused.stderr.startswith(
+            ("mzt: job gate is completed", "mzt: no sheet of job gate")
+        )
 
 
 def test_retry_without_a_conductor_runs_what_failed_again(mzt: Mzt, tmp_path: Path) -> None:

@@ -145,10 +145,7 @@ class Commands:
     async def resume(self, job: str) -> Receipt:
         """Go on with a paused, failed or cancelled run; running sheets are not touched."""
         row = await self._row(job)
-        if row.status is JobStatus.COMPLETED:
-            raise JobSubmissionError(
-                f"job {row.job_id} is completed", hint="mzt run starts it again as a new run"
-            )
+        check_resume(row)
         async with self._of_score(row.score_path), self._opening:
             run = await self._to_start(row)
             if run.status.terminal:
@@ -163,16 +160,7 @@ class Commands:
     async def retry(self, job: str, sheet: int | None = None) -> Receipt:
         """Run failed, blocked and cancelled sheets again, or a sheet and all downstream of it."""
         row = await self._row(job)
-        if sheet is not None and not 1 <= sheet <= row.sheets_total:
-            raise InputError(
-                f"job {row.job_id} has no sheet {sheet}", hint=f"it has 1 to {row.sheets_total}"
-            )
-        if sheet is None and (
-            row.status is JobStatus.COMPLETED or not (row.failed or row.skipped or row.cancelled)
-        ):
-            raise JobSubmissionError(
-                f"no sheet of job {row.job_id} failed", hint="--sheet N runs a sheet again"
-            )
+        check_retry(row, sheet)
         async with self._of_score(row.score_path), self._opening:
             run, graph = await self._to_start(row), None
             if not run.status.terminal:
@@ -330,6 +318,27 @@ class Commands:
     def _read_row(self, ref: JobRef) -> RunRow:
         with open_reader(self._home) as reader:
             return reader.get_run(ref)
+
+
+def check_resume(row: RunRow) -> None:
+    """Raise JobSubmissionError for a run that cannot go on."""
+    if row.status is JobStatus.COMPLETED:
+        raise JobSubmissionError(
+            f"job {row.job_id} is completed", hint="mzt run starts it again as a new run"
+        )
+
+
+def check_retry(row: RunRow, sheet: int | None) -> None:
+    """Raise InputError for a sheet that there is not, JobSubmissionError when nothing failed."""
+    if sheet is not None and not 1 <= sheet <= row.sheets_total:
+        raise InputError(
+            f"job {row.job_id} has no sheet {sheet}", hint=f"it has 1 to {row.sheets_total}"
+        )
+    nothing = row.status is JobStatus.COMPLETED or not (row.failed or row.skipped or row.cancelled)
+    if sheet is None and nothing:
+        raise JobSubmissionError(
+            f"no sheet of job {row.job_id} failed", hint="--sheet N runs a sheet again"
+        )
 
 
 def _graph_of(plan: Plan) -> SheetGraph:

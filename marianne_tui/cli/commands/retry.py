@@ -28,7 +28,6 @@ def command(ctx: click.Context, job: JobRef, sheet: int | None, quiet: bool, as_
     async def wish(client: Client, name: str) -> Receipt:
         return await client.retry(name, sheet)
 
-    more = {} if sheet is None else {"sheet": sheet}
     ctx.exit(
         go_on(
             find_home(),
@@ -38,6 +37,6 @@ def command(ctx: click.Context, job: JobRef, sheet: int | None, quiet: bool, as_
             as_json=as_json,
             quiet=quiet,
             unless_moving=False,
-            **more,
+            sheet=sheet,
         )
     )
