@@ -83,7 +83,7 @@ def _table(runs: list[RunRow], conductor: LockHolder | None) -> list[str]:
             ]
         )
     header = ("", "job", "status", "sheets", "submitted", "took", "note")
-    return table(header, rows, colour=colour, right=(3, 5))
+    return table(header, rows, colour=colour, right=(3, 5), elastic=1)
 
 
 def run_cells(run: RunRow, plain: bool) -> list[Cell]:

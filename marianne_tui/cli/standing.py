@@ -170,7 +170,7 @@ def _sheet_lines(
     lines = []
     if cells:
         header = ("", "sheet", "title", "status", "tries", "took", "instrument", "note")
-        lines = table(header, cells, colour=colour, right=(1, 4, 5))
+        lines = table(header, cells, colour=colour, right=(1, 4, 5), elastic=2)
     if len(shown) < len(sheets):
         lines.append(f"  {counts_words(sheets)} (--all lists every sheet)")
     return lines

@@ -60,3 +60,32 @@ def test_table_cuts_the_last_column_on_a_terminal(monkeypatch: pytest.MonkeyPatc
     lines = table(("a", "note"), [("x", "a reason that is much too long for it")])
     assert width(lines[1]) == 30
     assert lines[1].endswith("…")
+
+
+ROW = ["↷", "3", "Depends on the broken sheet", "retry scheduled", "12", "1:02:03", "claude-code"]
+
+
+@pytest.mark.parametrize("columns_of_terminal", [200, 120, 80, 60, 40])
+@pytest.mark.parametrize("title", ["Depends on the broken sheet", "日本語のとても長いタイトル" * 3])
+def test_a_table_is_never_wider_than_the_terminal(
+    columns_of_terminal: int, title: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "_terminal_width", lambda: columns_of_terminal)
+    header = ("", "sheet", "title", "status", "tries", "took", "instrument", "note")
+    row = [*ROW[:2], title, *ROW[3:], "blocked by sheet 2, which failed after three attempts"]
+    lines = table(header, [row, row], right=(1, 4, 5), elastic=2)
+    assert max(map(width, lines)) <= columns_of_terminal
+    if columns_of_terminal >= 80:
+        # Numbers and states are whole; what is text is cut.
+        assert "retry scheduled" in lines[1]
+        assert "1:02:03" in lines[1]
+    if columns_of_terminal >= 120:
+        assert "blocked by sheet 2" in lines[1]
+
+
+def test_the_last_columns_rest_goes_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "_terminal_width", lambda: 40)
+    assert table(("a", "note"), [("x" * 30, "why")], elastic=0) == [
+        "  A                               NOTE",
+        f"  {'x' * 30}  why",
+    ]

@@ -102,7 +102,9 @@ def _show_runs(runs: list[RunRow], limit: int, conductor: LockHolder | None, as_
         click.echo("no runs yet")
         return
     header = ("", "run", "status", "sheets", "submitted", "took", "note")
-    click.echo("\n".join(table(header, rows, colour=wants_colour(sys.stdout), right=(3, 5))))
+    click.echo(
+        "\n".join(table(header, rows, colour=wants_colour(sys.stdout), right=(3, 5), elastic=1))
+    )
     if more:
         click.echo(f"  ... only the newest {limit} are shown; --limit shows more")
 
@@ -141,7 +143,7 @@ def _table(attempts: list[AttemptRow]) -> list[str]:
         "passed",
         "note",
     )
-    return table(header, rows, colour=wants_colour(sys.stdout), right=(1, 2, 6, 8))
+    return table(header, rows, colour=wants_colour(sys.stdout), right=(1, 2, 6, 8), elastic=4)
 
 
 def _state(attempt: AttemptRow) -> str:
