@@ -16,6 +16,7 @@ from marianne_tui.cli.picture import (
     Sheet,
     Status,
     chosen,
+    counts,
     counts_words,
     elapsed,
     is_running,
@@ -60,8 +61,7 @@ def picture(
     if reason:
         head.append(separator + reason, style=colour_of(state))
     sheets: list[Sheet] = list(status["sheets"])
-    share = _ended(sheets, status) / max(1, int(status["sheets_total"]))
-    bar = _bar(share, min(60, max(10, width - 8)), colour_of(state), plain)
+    bar = _bar(status, min(60, max(10, width - 8)), plain)
     shown = chosen(sheets, max(1, height - _FRAME_LINES))
     parts: list[RenderableType] = [head, bar]
     if shown:
@@ -72,17 +72,23 @@ def picture(
     return Group(*parts)
 
 
-def _bar(share: float, cells: int, colour: str, plain: bool) -> Text:
-    done = round(share * cells)
-    full, empty = ("#", "-") if plain else ("━", "─")
-    return Text.assemble((full * done, colour), (empty * (cells - done), "dim"), f" {share:4.0%}")
-
-
-def _ended(sheets: list[Sheet], status: Status) -> int:
-    ended = ("completed", "failed", "skipped", "cancelled")
-    if not sheets:
-        return int(status["sheets_completed"])
-    return sum(sheet["status"] in ended for sheet in sheets)
+def _bar(status: Status, cells: int, plain: bool) -> Text:
+    """What is completed, and behind it what ended otherwise; the number is of the first alone."""
+    total = max(1, int(status["sheets_total"]))
+    done = int(status["sheets_completed"]) / total
+    parts = counts(status["sheets"])
+    full, other, empty = ("#", "x", "-") if plain else ("━", "╍", "─")
+    end, bar = 0, Text()
+    for ended, mark, colour in (
+        (done, full, colour_of(str(status["status"]))),
+        (parts["failed"] / total, other, colour_of("failed")),
+        ((parts["skipped"] + parts["cancelled"]) / total, other, colour_of("skipped")),
+    ):
+        upto = min(cells, end + round(ended * cells))
+        bar.append(mark * (upto - end), style=colour)
+        end = upto
+    bar.append(empty * (cells - end), style="dim")
+    return bar.append(f" {done:4.0%}")
 
 
 def _rows(

@@ -116,6 +116,14 @@ def test_a_wide_run_shows_what_matters_and_counts_the_rest() -> None:
     assert "1 retry scheduled, 1 failed, 98 completed" in lines[-1]
 
 
+def test_the_bar_counts_what_is_completed_alone() -> None:
+    ends = ["completed", "failed", "skipped", "cancelled", "cancelled", "pending"]
+    doc = status([sheet(n, end) for n, end in enumerate(ends, 1)], "cancelled")
+    assert painted(doc, width=68, plain=True)[1] == "#" * 10 + "x" * 40 + "-" * 10 + "  17%"
+    done = status([sheet(1, "completed")], "completed")
+    assert painted(done, width=68, plain=True)[1] == "#" * 60 + " 100%"
+
+
 def test_plain_glyphs_keep_to_ascii() -> None:
     lines = painted(status([sheet(1, "failed")], "failed"), plain=True)
     assert lines[0].startswith("x song#2 - failed")
