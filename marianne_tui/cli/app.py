@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 from typing import Any
 
 import click
@@ -11,7 +10,10 @@ import click
 from marianne_core.model.errors import EXIT_INTERRUPTED, EXIT_OK
 from marianne_tui import __version__
 from marianne_tui.cli.catalogue import ENTRIES, SECTIONS
-from marianne_tui.cli.sanitize import clean
+from marianne_tui.cli.guard import complain
+
+_ADVICE = "\n"
+"""Between a mistake and what to do about it."""
 
 _ABOUT = """Conduct command-line agents: a score says what, mzt plans it, runs it, checks what was
 made, and remembers everything."""
@@ -44,12 +46,12 @@ class LazyGroup(click.Group):
 
         near = difflib.get_close_matches(name, ENTRIES, n=1)
         if near:
-            advice = f"Did you mean '{near[0]}'?"
+            advice = f"did you mean '{near[0]}'?"
         elif name.endswith((".yaml", ".yml")):
-            advice = f"To run a score: mzt run {name}"
+            advice = f"to run a score: mzt run {name}"
         else:
-            advice = "See mzt --help."
-        raise click.UsageError(f"No such command '{name}'. {advice}", ctx)
+            advice = "mzt --help lists them"
+        raise click.UsageError(f"no such command '{name}'{_ADVICE}{advice}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, ENTRIES))
@@ -77,6 +79,13 @@ def cli(ctx: click.Context, /, **_options: Any) -> None:
         click.echo(ctx.get_help())
 
 
+def _in_one_line(message: str) -> tuple[str, str]:
+    """Click's sentence the way ours look, and the advice that a command of ours put behind it."""
+    what, _, advice = message.partition(_ADVICE)
+    what = what.strip().removesuffix(".")
+    return what[:1].lower() + what[1:], advice
+
+
 def run_click(arguments: list[str]) -> int:
     """Run a command line through click; returns the exit status. Errors of ours pass through."""
     try:
@@ -89,9 +98,8 @@ def run_click(arguments: list[str]) -> int:
     except click.Abort:
         return EXIT_INTERRUPTED
     except click.ClickException as mistake:
-        # It repeats what was typed, or pasted.
-        words = io.StringIO()
-        mistake.show(words)
-        click.echo(clean(words.getvalue()), nl=False, err=True)
+        what, hint = _in_one_line(mistake.format_message())
+        where = mistake.ctx if isinstance(mistake, click.UsageError) else None
+        complain(what, hint=hint or (f"{where.command_path} --help" if where else ""))
         return mistake.exit_code
     return result if isinstance(result, int) else 0

@@ -14,7 +14,7 @@ from marianne_tui.cli.sanitize import clean, one_line
 def run_guarded(arguments: list[str]) -> int:
     """Run a command line; returns the exit status.
 
-    `--debug` anywhere before a `--` (or MARIANNE_DEBUG=1) lets tracebacks through. A reader that
+    `--debug` anywhere before a `--` (or MARIANNE_DEBUG=1) shows tracebacks too. A reader that
     goes away (`mzt logs x | head`) is not an error.
     """
     _open_missing_streams()
@@ -28,7 +28,7 @@ def run_guarded(arguments: list[str]) -> int:
         return 0
     except OSError as error:
         if debug:
-            raise
+            _show_traceback()
         _let_go_of_stdout()
         complain(f"cannot write the output: {error.strerror or error}")
         return EXIT_FAILED
@@ -50,12 +50,12 @@ def _run(arguments: list[str], debug: bool) -> int:
         raise
     except MztError as error:
         if debug:
-            raise
+            _show_traceback()
         show_error(error)
         return error.exit_code
     except OSError as error:
         if debug:
-            raise
+            _show_traceback()
         if _here_is_gone():
             complain("the current directory does not exist any more", hint="cd to another one")
             return EXIT_INPUT
@@ -64,12 +64,20 @@ def _run(arguments: list[str], debug: bool) -> int:
         return EXIT_FAILED
     except Exception as error:
         if debug:
-            raise
+            _show_traceback()
         complain(
             f"internal error: {type(error).__name__}: {error}",
-            hint="this is a fault of mzt; the same command with --debug shows where",
+            hint="this is a fault of mzt"
+            + ("" if debug else "; the same command with --debug shows where"),
         )
         return EXIT_FAILED
+
+
+def _show_traceback() -> None:
+    import traceback  # slow to import, and seldom wanted
+
+    with contextlib.suppress(OSError):
+        print(clean(traceback.format_exc()), end="", file=sys.stderr, flush=True)
 
 
 def show_error(error: MztError) -> None:

@@ -55,20 +55,25 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "advice"),
     [
-        (["runn"], "Did you mean 'run'?"),
-        (["score.yaml"], "To run a score: mzt run score.yaml"),
-        (["frobnicate"], "See mzt --help."),
-        (["run"], "Missing argument"),
-        (["run", "--nonsense", "x"], "No such option"),
+        (["runn"], "did you mean 'run'?"),
+        (["score.yaml"], "to run a score: mzt run score.yaml"),
+        (["frobnicate"], "mzt --help lists them"),
+        (["run"], "missing argument"),
+        (["run", "--nonsense", "x"], "no such option"),
         (["logs", "x", "--attempt", "1"], "--attempt needs --sheet"),
         (["clear"], "say which"),
+        (["list", "-s", "asleep"], "mzt list --help"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_advice(
     arguments: list[str], advice: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_guarded(arguments) == 2
-    assert advice in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert advice in told
+    # In the form of all errors.
+    assert told.startswith("mzt: ")
+    assert len(told.splitlines()) <= 2
 
 
 @pytest.mark.parametrize(
@@ -102,16 +107,25 @@ def test_errors_become_a_line_and_a_status(
         assert "internal error: RuntimeError: boom" in told
 
 
-def test_debug_lets_the_traceback_through(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [RuntimeError("boom"), NoConductorError("boom"), OSError(28, "boom")]
+)
+def test_debug_shows_the_traceback_and_keeps_the_status(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fail() -> None:
-        raise RuntimeError("boom")
+        raise error
 
     monkeypatch.setattr(guard, "fast_call", lambda arguments: fail)
-    with pytest.raises(RuntimeError, match="boom"):
-        run_guarded(["list", "--debug"])
+    status = run_guarded(["list"])
+    assert "Traceback" not in capsys.readouterr().err
+    assert run_guarded(["list", "--debug"]) == status
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "in fail" in told
     monkeypatch.setenv("MARIANNE_DEBUG", "1")
-    with pytest.raises(RuntimeError, match="boom"):
-        run_guarded(["list"])
+    assert run_guarded(["list"]) == status
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
