@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
-from marianne_core.model.errors import MztError, NoConductorError
+from marianne_core.model.errors import InputError, MztError, NoConductorError
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus, SheetStatus
 from marianne_core.remember.home import Home
@@ -37,6 +37,16 @@ def known_job_ids() -> list[str]:
             return [run.job_id for run in reader.list_runs(newest_only=True, limit=200)]
     except (MztError, OSError):
         return []
+
+
+def check_sheet(run: RunRow, sheet: int | None) -> None:
+    """Raise InputError for the number of a sheet that the run does not have; None is any."""
+    if sheet is not None and not 1 <= sheet <= run.sheets_total:
+        raise InputError(
+            f"there is no sheet {sheet}",
+            where=f"{run.job_id}#{run.run}",
+            hint=f"it has sheets 1 to {run.sheets_total}",
+        )
 
 
 class Picture(NamedTuple):

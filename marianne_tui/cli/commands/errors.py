@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import click
 
+from marianne_core.model.errors import InputError
 from marianne_core.model.outcome import Ended
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import SheetStatus
@@ -15,10 +17,11 @@ from marianne_core.remember.queries import Reader, open_reader
 from marianne_core.remember.rows import AttemptRow, SheetRow, ValidationRow
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import JOB, json_option, sheet_option
-from marianne_tui.cli.reading import find_home
+from marianne_tui.cli.reading import check_sheet, find_home
 from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.style import ascii_only, clock_time, counted, glyph, paint, wants_colour
 
+_CODE = re.compile(r"E\d{3}")
 _GOOD = (Ended.OK, Ended.SKIPPED, Ended.NEVER_RAN)
 
 
@@ -48,8 +51,11 @@ class Finding(NamedTuple):
 @json_option
 def command(job: JobRef, sheet: int | None, code: str | None, final: bool, as_json: bool) -> None:
     """Show findings in order of sheet and attempt, then the sheets that were blocked."""
+    if code is not None and not _CODE.fullmatch(code := code.upper()):
+        raise InputError(f"{code!r} is no error code", hint="codes look like E001")
     with open_reader(find_home()) as reader, reader.snapshot():
         run = reader.get_run(job)
+        check_sheet(run, sheet)
         sheets = reader.sheets(run.run_id)
         findings = [
             finding

@@ -16,7 +16,14 @@ from marianne_tui.cli.columns import Cell, table
 from marianne_tui.cli.listing import run_cells
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import COUNT, JOB, json_option, sheet_option
-from marianne_tui.cli.reading import conductor_of, find_home, reason_of, run_dict, seconds_of
+from marianne_tui.cli.reading import (
+    check_sheet,
+    conductor_of,
+    find_home,
+    reason_of,
+    run_dict,
+    seconds_of,
+)
 from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.style import (
     ascii_only,
@@ -66,6 +73,7 @@ def command(job: JobRef | None, sheet: int | None, runs: bool, limit: int, as_js
             _show_runs(found, limit, conductor_of(home), as_json)
             return
         run = reader.get_run(job)
+        check_sheet(run, sheet)
         attempts = reader.attempts(run.run_id, sheet)
     attempts.sort(key=lambda a: (a.started_at or a.intended_at, a.num, a.attempt))
     hidden = max(0, len(attempts) - limit)

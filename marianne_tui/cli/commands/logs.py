@@ -12,7 +12,7 @@ from marianne_core.remember.rows import AttemptRow, RunRow
 from marianne_tui.cli.guard import complain
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import COUNT, JOB, json_option, sheet_option
-from marianne_tui.cli.reading import conductor_of, find_home
+from marianne_tui.cli.reading import check_sheet, conductor_of, find_home
 from marianne_tui.cli.tailing import Part, Printer, follow_parts, tail
 
 _LINES_OF_MANY = 20
@@ -81,14 +81,21 @@ def command(
             }
         )
         return
+    if not parts:
+        complain("no sheet has run yet" if sheet is None else f"sheet {sheet} has not run")
     for part in parts:
         pieces = tail(part.path, lines)
         if pieces is None:
             complain(f"the output of sheet {part.sheet}, attempt {part.attempt} is not there")
             continue
+        silent = True
         for piece in pieces:
+            silent = silent and not piece
             printer.show(part, piece)
         printer.finish(part)
+        if silent and sheet is not None and lines != 0:
+            stream = "stderr" if stderr else "stdout"
+            complain(f"sheet {sheet}, attempt {part.attempt}: nothing on {stream}")
 
 
 def _parts(
@@ -96,13 +103,8 @@ def _parts(
 ) -> tuple[RunRow, list[Part]]:
     with open_reader(home) as reader, reader.snapshot():
         run = reader.get_run(job)
+        check_sheet(run, sheet)
         rows = reader.attempts(run.run_id, sheet)
-    if sheet is not None and not 1 <= sheet <= run.sheets_total:
-        raise InputError(
-            f"there is no sheet {sheet}",
-            where=str(job),
-            hint=f"it has sheets 1 to {run.sheets_total}",
-        )
     return run, choose_parts(home, run, rows, attempt, stderr)
 
 
