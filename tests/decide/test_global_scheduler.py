@@ -250,3 +250,86 @@ async def test_the_loops_clock_is_used_when_none_is_given() -> None:
     entry = await scheduler.next_sheet()
     assert entry is not None
     assert entry.submitted_at <= asyncio.get_running_loop().time()
+
+
+# --- what callers may give, and take back ---------------------------------------------------------
+
+
+async def test_a_limit_that_was_lifted_holds_nothing(
+    scheduler: GlobalSheetScheduler, clock: Clock
+) -> None:
+    limiter = Limiter({"slow": 3600.0, "slower": 3600.0})
+    scheduler.set_rate_limiter(limiter)
+    await scheduler.register_job("a", infos("a", 1, "slow"))
+    await scheduler.register_job("b", infos("b", 1, "slower"))
+    assert await names(scheduler) == []
+    limiter.limited.clear()
+    clock.now += 5
+    assert await names(scheduler) == [], "nobody told it"
+    scheduler.limits_changed("slow")
+    assert await names(scheduler) == [("a", 1)]
+    scheduler.limits_changed()
+    assert await names(scheduler) == [("b", 1)]
+
+
+async def test_without_a_limiter_nothing_is_limited(scheduler: GlobalSheetScheduler) -> None:
+    scheduler.set_rate_limiter(Limiter({"slow": 3600.0}))
+    await scheduler.register_job("a", infos("a", 1, "slow"))
+    assert await names(scheduler) == []
+    scheduler.set_rate_limiter(None)
+    assert await names(scheduler) == [("a", 1)]
+
+
+@pytest.mark.parametrize(
+    ("said", "wait"), [(float("nan"), 0.001), (-5.0, 0.001), (float("inf"), 3600.0), (7.0, 7.0)]
+)
+async def test_a_limit_ends_at_a_time_whatever_the_limiter_says(
+    scheduler: GlobalSheetScheduler, clock: Clock, said: float, wait: float
+) -> None:
+    scheduler.set_rate_limiter(Limiter({"slow": said}))
+    await scheduler.register_job("a", infos("a", 1, "slow"))
+    assert await names(scheduler) == []
+    assert scheduler.next_wake() == clock.now + wait
+    scheduler.set_rate_limiter(Limiter())
+
+
+@pytest.mark.parametrize(
+    ("said", "wait"), [(0.0, 1.0), (float("nan"), 1.0), (float("inf"), 3600.0), (2.5, 2.5)]
+)
+async def test_pressure_always_names_a_time(
+    scheduler: GlobalSheetScheduler, clock: Clock, said: float, wait: float
+) -> None:
+    scheduler.set_backpressure(Pressure((False, said)))
+    await scheduler.register_job("a", infos("a", 1))
+    assert await scheduler.next_sheet() is None
+    assert scheduler.next_wake() == clock.now + wait
+    told = scheduler.wait_of("a", 1)
+    assert told is not None
+    assert told.reason is WaitReason.PRESSURE
+
+
+async def test_completed_numbers_may_come_from_an_iterator(scheduler: GlobalSheetScheduler) -> None:
+    await scheduler.register_job("a", infos("a", 3), {2: {1}, 3: {2}}, completed=iter([1]))
+    assert await names(scheduler) == [("a", 2)]
+
+
+async def test_a_jobs_own_limit_holds_over_its_registrations(
+    scheduler: GlobalSheetScheduler,
+) -> None:
+    policy = RunPolicy(max_concurrent=2)
+    await scheduler.register_job("a", infos("a", 5), policy=policy)
+    assert await names(scheduler) == [("a", 1), ("a", 2)]
+    await scheduler.register_job("a", infos("a", 5), policy=policy)
+    assert await names(scheduler) == []
+    assert (await scheduler.get_stats()).per_job_running == {"a": 2}
+    assert scheduler.active_count == 2
+    await scheduler.mark_complete("a", 1, True)
+    assert len(await names(scheduler)) == 1
+    assert scheduler.active_count == 2
+    await scheduler.register_job("a", infos("a", 5), policy=policy)
+    assert await names(scheduler) == []
+    await scheduler.deregister_job("a")
+    await scheduler.register_job("a", infos("a", 5), policy=policy)
+    assert await names(scheduler) == []
+    await scheduler.mark_complete("a", 2, True)
+    assert len(await names(scheduler)) == 1

@@ -8,6 +8,7 @@ wait. Nothing here ever sleeps, and any number of tasks may call `next_sheet` at
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,6 +21,11 @@ from marianne_core.model.waits import Wait, WaitReason
 
 _LIMITER_REST = 60.0
 """A limiter that fails is not asked again for 1, 2, 4 ... seconds, at most this long."""
+_LEAST_LIMIT = 0.001
+_LEAST_PRESSURE = 1.0
+"""Seconds until a controller that refuses without a time is asked again."""
+_MOST = 3600.0
+"""Seconds that a limit or pressure holds at most without being asked about again."""
 _LIMITER_ERRORS = (RuntimeError, ValueError, OSError)
 
 
@@ -99,6 +105,11 @@ class _Registration:
     at: float
 
 
+def _bounded(seconds: float, least: float) -> float:
+    """Seconds to wait, from `least` to an hour; what is no number counts as none."""
+    return least if math.isnan(seconds) else min(max(seconds, least), _MOST)
+
+
 class GlobalSheetScheduler:
     """Which sheet runs next over all jobs. It never runs one.
 
@@ -126,14 +137,31 @@ class GlobalSheetScheduler:
         self._limiter_rests_until = 0.0
         self._limiter_errors = 0
         self._limiter_error = ""
+        self._parked: set[tuple[str, str | None]] = set()
+        """What the limiter limited, and no `limits_changed` lifted."""
         self._started = 0
 
     # --- wiring ---------------------------------------------------------------------------------
 
     def set_rate_limiter(self, limiter: RateLimitChecker | None) -> None:
-        """Ask this before a sheet of an instrument starts; None asks nobody."""
+        """Ask this before a sheet of an instrument starts; None asks nobody.
+
+        What the one before it had said is forgotten.
+        """
         self._limiter = limiter
         self._limiter_works()
+        self.limits_changed()
+
+    def limits_changed(self, instrument: str | None = None) -> None:
+        """The limiter's limits were lifted, of one instrument or of all: it is asked again.
+
+        Call it when limits are cleared; without it an instrument waits for the time that the
+        limiter named.
+        """
+        lifted = {key for key in self._parked if instrument in (None, key[0])}
+        self._parked -= lifted
+        for name, model in lifted:
+            self._scheduler.unpark(name, model)
 
     def set_backpressure(self, controller: BackpressureChecker | None) -> None:
         """Ask this before any sheet starts; None asks nobody."""
@@ -193,7 +221,8 @@ class GlobalSheetScheduler:
         """
         wanted = dependencies or {}
         infos = {info.sheet_num: info for info in sheets}
-        unknown = sorted(set(wanted) - set(infos)) + sorted(set(completed) - set(infos))
+        done = frozenset(completed)  # may be an iterator
+        unknown = sorted(set(wanted) - set(infos)) + sorted(done - set(infos))
         if unknown:
             raise ValueError(f"sheet {unknown[0]} does not exist")
         tasks = [
@@ -209,9 +238,7 @@ class GlobalSheetScheduler:
             urgency = 10 - sheets[0].job_priority if sheets else 5
             policy = RunPolicy(max_concurrent=max(1, len(sheets)), priority=urgency)
         now = self._now()
-        self._scheduler.register(
-            job_id, tasks, now=now, policy=policy, completed=blocks_of(completed)
-        )
+        self._scheduler.register(job_id, tasks, now=now, policy=policy, completed=blocks_of(done))
         self._jobs[job_id] = _Registration(infos, now)
 
     async def deregister_job(self, job_id: str) -> None:
@@ -231,7 +258,7 @@ class GlobalSheetScheduler:
         if self._pressure is not None:
             allowed, pause = await self._pressure.can_start_sheet()
             if not allowed:
-                self._pressure_until = self._now() + pause
+                self._pressure_until = self._now() + _bounded(pause, _LEAST_PRESSURE)
                 return None
         return await self._take(pause)
 
@@ -307,7 +334,9 @@ class GlobalSheetScheduler:
             return
         self._limiter_works()
         if limited:
-            self._scheduler.park(instrument, self._now() + max(seconds, 0.001), model=model)
+            until = self._now() + _bounded(seconds, _LEAST_LIMIT)
+            self._parked.add((instrument, model))
+            self._scheduler.park(instrument, until, model=model)
 
     def _limiter_works(self) -> None:
         self._limiter_errors = 0

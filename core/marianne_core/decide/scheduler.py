@@ -87,7 +87,7 @@ class Scheduler:
         return self._jobs.keys()
 
     def running_of(self, job: Hashable) -> int:
-        """Sheets of the job's present registration that run."""
+        """Sheets of the job that run, those of its earlier registrations included."""
         return self._jobs[job].running if job in self._jobs else 0
 
     def queued_of(self, job: Hashable) -> int:
@@ -148,10 +148,12 @@ class Scheduler:
         self._jobs[job] = entry
         for node in running_nodes:
             self._adopt(entry, node)
+        for (key, num), ticket in self._tickets.items():
+            if key == job and ticket.job is not entry:
+                entry.running += 1  # the job's own limit holds over all its registrations
+                if num in graph.nodes and graph.nodes[num].state == WAITING:
+                    graph.nodes[num].waiting += 1  # its earlier self is one more gate
         self._delay(entry, earlier, last_start, last_end, now)
-        for key, num in self._tickets:
-            if key == job and num in graph.nodes and graph.nodes[num].state == WAITING:
-                graph.nodes[num].waiting += 1  # its earlier self is one more gate
         opened = [gate for block in completed for gate in graph.finish_all(block)]
         for gate in opened:
             for waiter in gate.waiters:
@@ -262,7 +264,7 @@ class Scheduler:
         self._leave(num, ticket)
         entry = ticket.job
         if self._jobs.get(job) is not entry:
-            self._release_successor(job, num, now)
+            self._leave_to_successor(job, num, now)
         if entry.stopped:
             return []
         pause = entry.policy.pause_between
@@ -425,12 +427,16 @@ class Scheduler:
             self._leave(node.task.num, ticket)
         self._seat(job, node, self._instruments.pool_of(node.task))
 
-    def _release_successor(self, job: Hashable, num: int, now: float) -> None:
-        """The same sheet of the present registration waited for its earlier self."""
+    def _leave_to_successor(self, job: Hashable, num: int, now: float) -> None:
+        """A sheet of an earlier registration has ended: the present one counted it, and waited."""
         entry = self._jobs.get(job)
-        node = entry.graph.nodes.get(num) if entry is not None else None
-        if entry is not None and node is not None:
+        if entry is None:
+            return
+        entry.running -= 1
+        node = entry.graph.nodes.get(num)
+        if node is not None:
             self._releases.open(entry, iter((node,)), now)
+        self._releases.relist(entry, now)
 
 
 def _free(graph: SheetGraph, opened: list[Gate]) -> Iterator[Node]:
