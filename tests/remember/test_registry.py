@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from marianne_core.model.errors import JobSubmissionError, StateError
+from marianne_core.model.errors import InputError, JobSubmissionError, StateError
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus
 from marianne_core.remember.home import Home
@@ -237,3 +238,41 @@ async def test_errors_are_sentences(tmp_path: Path) -> None:
         await registry.register_job("hello", "/s/hello.yaml", "/w")
     await registry.close()
     await registry.close()
+
+
+@pytest.mark.parametrize("job_id", ["song#2", "", "song#x"])
+async def test_an_id_that_could_not_be_found_again_is_refused(
+    registry: JobRegistry, job_id: str
+) -> None:
+    await registry.register_job("song", "/s/song.yaml", "/w")
+    with pytest.raises(InputError):
+        await registry.register_job(job_id, "/s/other.yaml", "/w")
+    assert [job.job_id for job in await registry.list_jobs()] == ["song"]
+
+
+async def test_a_run_of_a_job_can_be_asked_about(registry: JobRegistry) -> None:
+    await registry.register_job("song", "/s/song.yaml", "/w")
+    await registry.update_status("song", "completed")
+    await registry.register_job("song", "/s/song.yaml", "/w")
+    assert not await registry.has_active_job("song#1")
+    assert await registry.has_active_job("song#2")
+    assert await registry.has_active_job("song")
+
+
+@pytest.mark.parametrize("text", ["{bad", "{}", "7"])
+async def test_hooks_that_could_not_be_read_again_are_refused(
+    registry: JobRegistry, text: str
+) -> None:
+    await registry.register_job("song", "/s/song.yaml", "/w")
+    with pytest.raises(InputError):
+        await registry.store_hook_config("song", text)
+    assert await registry.get_hook_config("song") is None
+
+
+async def test_a_database_of_another_version_is_left_to_the_conductor(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    shutil.copyfile(Path(__file__).parents[1] / "data" / "store-v1.db", path)
+    before = path.read_bytes()
+    with pytest.raises(StateError, match="has version 1"):
+        await JobRegistry(path).open()
+    assert path.read_bytes() == before

@@ -13,14 +13,13 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 
 from marianne_core.model.clock import Clock, SystemClock
-from marianne_core.model.errors import JobSubmissionError, StateError
+from marianne_core.model.errors import InputError, JobSubmissionError, StateError
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus
 from marianne_core.remember.changes import RunDraft, RunSaved
@@ -31,43 +30,16 @@ from marianne_core.remember.clearing import (
     runs_to_clear,
 )
 from marianne_core.remember.job_ids import path_from_store, path_to_store
-from marianne_core.remember.migrations import open_database, unreadable
+from marianne_core.remember.job_records import RECORD, JobRecord, record_of
+from marianne_core.remember.migrations import open_database, open_for_reading, unreadable
 from marianne_core.remember.submitting import NEXT_RUN_OF_JOB, new_run, new_submission
 from marianne_core.remember.trouble import refusal
 from marianne_core.remember.writing import saved_run
 
-_RECORD = (
-    "SELECT job_id, run, score_path, workspace, submitted_at, started_at, finished_at, status,"
-    " reason, current_sheet, sheets_total, run_id FROM runs LEFT JOIN checkpoints USING (run_id)"
-)
 _ACTIVE = ", ".join(f"'{status}'" for status in JobStatus if status.active)
-_ORPHANS = f"{_RECORD} WHERE status IN ({_ACTIVE}) ORDER BY run_id"
+_ORPHANS = f"{RECORD} WHERE status IN ({_ACTIVE}) ORDER BY run_id"
 _NEWEST = "run_id IN (SELECT max(run_id) FROM runs GROUP BY job_id)"
 _CHECKPOINT_COLUMNS = frozenset({"checkpoint", "hook_results", "current_sheet"})
-
-
-@dataclass(frozen=True, slots=True)
-class JobRecord:
-    """One run of a job, as the register knows it. Times are seconds since the epoch."""
-
-    job_id: str
-    run: int
-    config_path: str
-    """Absolute path of the score."""
-    workspace: str
-    submitted_at: float
-    started_at: float | None
-    completed_at: float | None
-    """When it became terminal, whatever the status."""
-    status: JobStatus
-    error_message: str | None
-    current_sheet: int | None
-    total_sheets: int
-    run_id: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-safe; the status is a plain string."""
-        return {**asdict(self), "status": str(self.status)}
 
 
 class JobRegistry:
@@ -84,13 +56,18 @@ class JobRegistry:
         self._lock = asyncio.Lock()
 
     async def open(self) -> None:
-        """Open the database, making or migrating it; harmless when it is open."""
+        """Open the database, making it where there is none; harmless when it is open.
+
+        A database of another version is refused: to migrate it is the conductor's, which alone
+        holds the state directory.
+        """
         if self._database is not None:
             return
 
         def connect() -> sqlite3.Connection:
-            self.db_path.parent.mkdir(parents=True, exist_ok=True)
             return open_database(self.db_path)
+
+        await asyncio.to_thread(self._refuse_other_version)
 
         database = aiosqlite.Connection(connect, iter_chunk_size=256)
         await database
@@ -121,8 +98,11 @@ class JobRegistry:
     ) -> JobRecord:
         """Make a new run of a job, QUEUED; earlier runs stay as they are.
 
-        `score` is its text. Raises JobSubmissionError when the id belongs to another file.
+        `score` is its text. Raises JobSubmissionError when the id belongs to another file, and
+        InputError for an id that does not name a job alone (`job#3` is a run of `job`).
         """
+        if JobRef.parse(job_id).run is not None:
+            raise InputError(f"{job_id!r} names a run, not a job", hint="give an id without `#`")
         path = _absolute(config_path)
         draft = RunDraft(
             score_path=path,
@@ -145,45 +125,49 @@ class JobRegistry:
             run_id = (await database.execute(*new_run(job_id, draft))).lastrowid
             assert run_id is not None
             await database.execute(*new_submission(run_id, draft))
-            row = await _first(database, f"{_RECORD} WHERE run_id = ?", run_id)
+            row = await _first(database, f"{RECORD} WHERE run_id = ?", run_id)
         assert row is not None
-        return _record(row)
+        return record_of(row)
 
     async def get_job(self, job_id: str) -> JobRecord | None:
         """The record of a job's newest run (or of `job#3`); None when it is unknown."""
         ref = JobRef.parse(job_id)
         rows = await self._rows(
-            f"{_RECORD} WHERE job_id = ? AND (? IS NULL OR run = ?) ORDER BY run DESC LIMIT 1",
+            f"{RECORD} WHERE job_id = ? AND (? IS NULL OR run = ?) ORDER BY run DESC LIMIT 1",
             ref.job_id,
             ref.run,
             ref.run,
         )
-        return _record(rows[0]) if rows else None
+        return record_of(rows[0]) if rows else None
 
     async def list_jobs(
         self, status: JobStatus | str | None = None, limit: int = 50
     ) -> list[JobRecord]:
         """The newest run of every job, newest first, at most `limit`."""
         rows = await self._rows(
-            f"{_RECORD} WHERE {_NEWEST} AND (? IS NULL OR status = ?) ORDER BY run_id DESC LIMIT ?",
+            f"{RECORD} WHERE {_NEWEST} AND (? IS NULL OR status = ?) ORDER BY run_id DESC LIMIT ?",
             status,
             status,
             limit,
         )
-        return [_record(row) for row in rows]
+        return [record_of(row) for row in rows]
 
     async def has_active_job(self, job_id: str) -> bool:
-        """True while a run of the job is neither over nor paused."""
-        return any(record.job_id == job_id for record in await self.get_orphaned_jobs())
+        """True while a run of the job (or that run, for `job#3`) is neither over nor paused."""
+        ref = JobRef.parse(job_id)
+        return any(
+            record.job_id == ref.job_id and ref.run in (None, record.run)
+            for record in await self.get_orphaned_jobs()
+        )
 
     async def get_orphaned_jobs(self) -> list[JobRecord]:
         """Runs that a conductor works on, oldest first; at its start: that an earlier one left."""
-        return [_record(row) for row in await self._rows(_ORPHANS)]
+        return [record_of(row) for row in await self._rows(_ORPHANS)]
 
     async def mark_orphans_failed(self, reason: str = "the conductor ended") -> int:
         """Set all such runs to FAILED; returns how many. Our own conductor recovers them instead."""
         async with self._transaction() as database:
-            orphans = [_record(row) for row in await _all(database, _ORPHANS, ())]
+            orphans = [record_of(row) for row in await _all(database, _ORPHANS, ())]
             for record in orphans:
                 await self._set_status(database, record.run_id, JobStatus.FAILED, reason)
         return len(orphans)
@@ -271,7 +255,13 @@ class JobRegistry:
         return rows[0][0] if rows else None
 
     async def store_hook_config(self, job_id: str, hook_config: str) -> None:
-        """Keep the hooks of a run (JSON text of a list)."""
+        """Keep the hooks of a run (JSON text of a list). Raises InputError for any other text."""
+        try:
+            hooks = json.loads(hook_config)
+        except ValueError as error:
+            raise InputError(f"the hooks of {job_id} are not JSON: {error}") from error
+        if not isinstance(hooks, list):
+            raise InputError(f"the hooks of {job_id} are not a list")
         async with self._transaction() as database:
             run_id = await self._run_id(database, job_id)
             await database.execute(
@@ -295,6 +285,12 @@ class JobRegistry:
             await self._keep(database, run_id, "hook_results", hook_results)
 
     # --- inside -------------------------------------------------------------------------------
+
+    def _refuse_other_version(self) -> None:
+        self.db_path.parent.mkdir(parents=True, exist_ok=True)
+        found = open_for_reading(self.db_path)
+        if found is not None:
+            found.close()
 
     def _connection(self) -> aiosqlite.Connection:
         if self._database is None:
@@ -373,22 +369,3 @@ async def _all(database: aiosqlite.Connection, sql: str, values: Iterable[object
 async def _first(database: aiosqlite.Connection, sql: str, *values: object) -> Any | None:
     rows = await _all(database, sql, values)
     return rows[0] if rows else None
-
-
-def _record(row: Sequence[Any]) -> JobRecord:
-    (job_id, run, path, workspace, submitted, started, finished, status, reason, *rest) = row
-    current_sheet, total_sheets, run_id = rest
-    return JobRecord(
-        job_id=job_id,
-        run=run,
-        config_path=path_from_store(path),
-        workspace=path_from_store(workspace),
-        submitted_at=submitted,
-        started_at=started,
-        completed_at=finished,
-        status=JobStatus(status),
-        error_message=reason,
-        current_sheet=current_sheet,
-        total_sheets=total_sheets,
-        run_id=run_id,
-    )
