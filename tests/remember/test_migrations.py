@@ -146,7 +146,7 @@ def test_a_newer_database_is_refused_untouched(home: Home) -> None:
     before = home.database.read_bytes()
     with pytest.raises(StateError, match=r"has version 4, .* knows versions up to 3") as caught:
         open_database(home.database)
-    assert "mzt restart" in caught.value.hint
+    assert "newer mzt" in caught.value.hint
     with pytest.raises(StateError, match="has version 4"):
         open_reader(home)
     assert home.database.read_bytes() == before
@@ -168,7 +168,7 @@ def test_a_reader_waits_for_the_conductor_to_migrate(home: Home) -> None:
     open_database(home.database).close()
     with pytest.raises(StateError, match="has version 3, this program reads version 4") as caught:
         open_for_reading(home.database, version=4)
-    assert "mzt start" in caught.value.hint
+    assert "mzt run and mzt resume start one" in caught.value.hint
 
 
 def test_a_database_of_another_program_is_refused_untouched(home: Home) -> None:

@@ -47,7 +47,7 @@ async def test_what_the_conductor_refuses(scene: Stage) -> None:
     assert refusal.value.hint == "mzt list shows what there is"
     with pytest.raises(InputError, match="job_id"):
         await asyncio.to_thread(call, scene.path, "job.pause", {})
-    with pytest.raises(MztError, match="mzt restart"):
+    with pytest.raises(MztError, match="mzt resume"):
         await asyncio.to_thread(call, scene.path, "job.fly", {})
     with pytest.raises(InputError, match="cannot be sent"):
         await asyncio.to_thread(call, scene.path, "job.pause", {"job_id": object()})

@@ -162,4 +162,4 @@ def test_any_error_member_makes_an_error(member: Any) -> None:
 
 def test_a_method_that_is_missing_there_names_the_remedy() -> None:
     error = error_from_wire({"code": Code.METHOD_NOT_FOUND, "message": "there is no method"})
-    assert "mzt restart" in error.hint
+    assert "mzt resume" in error.hint

@@ -74,7 +74,7 @@ class StateLock:
         raise StateError(
             f"a conductor already works in this state directory ({who})",
             where=str(self.path),
-            hint="talk to it (mzt list), end it (mzt stop), or set MARIANNE_HOME for a second one",
+            hint="talk to it (mzt list, mzt status, mzt cancel), or set MARIANNE_HOME for a second one",
         )
 
     def holder(self) -> LockHolder | None:

@@ -82,7 +82,7 @@ def open_for_reading(path: Path, version: int = SCHEMA_VERSION) -> sqlite3.Conne
     raise StateError(
         f"the database has version {found}, this program reads version {version}",
         where=str(path),
-        hint="a conductor of this program brings it up to date: mzt start (or mzt restart)",
+        hint="a conductor of this program brings it up to date: mzt run and mzt resume start one",
     )
 
 
@@ -185,7 +185,7 @@ def _newer(path: Path, found: int, known: int) -> StateError:
         f"the database has version {found}, but this program knows versions up to {known}; "
         "it was left as it is",
         where=str(path),
-        hint="use the newer mzt that wrote it (after an upgrade: mzt restart)",
+        hint="use the newer mzt that wrote it",
     )
 
 

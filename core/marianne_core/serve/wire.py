@@ -58,7 +58,10 @@ _CLASSES: dict[int, type[MztError]] = {
     Code.LEAVING: NoConductorError,
 }
 
-_RESTART = "the running conductor may be of another version; start it again with `mzt restart`"
+_RESTART = (
+    "the running conductor may be of another version; Ctrl-C twice ends it and leaves its sheets"
+    " running, `mzt resume` goes on with them"
+)
 
 
 def error_code(error: MztError) -> Code:

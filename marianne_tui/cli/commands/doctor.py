@@ -173,7 +173,15 @@ def _conductor(home: Home) -> Check:
     version = str(health.get("version", ""))
     found = f"running (pid {health.get('pid')}, version {version})"
     if version and version != __version__:
-        return Check("conductor", "warning", found, f"this is mzt {__version__}: mzt restart")
+        return Check(
+            "conductor",
+            "warning",
+            found,
+            (
+                f"this is mzt {__version__}: Ctrl-C twice ends the other and leaves its sheets"
+                " running, mzt resume goes on with them"
+            ),
+        )
     return Check("conductor", "ok", found)
 
 
