@@ -47,6 +47,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("clear", "Forget jobs that are over, with their files.", "mzt clear --status failed"),
     ),
     "Set up": (
+        Entry("fields", "What can stand in a score, and what it does.", "mzt fields score"),
         Entry("instruments", "Instruments that scores can name.", "mzt instruments list"),
         Entry("doctor", "Check that this machine is ready.", "mzt doctor"),
         Entry("completion", "Print the completion script of a shell.", "mzt completion bash"),

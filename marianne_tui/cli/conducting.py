@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, NamedTuple
@@ -187,7 +188,9 @@ class _Hosting:
 
     async def _body(self, client: Client, _stop: Stop) -> int:
         self.begun = True
-        self._view.say(CTRL_C_HELP)
+        if sys.stdin is not None and sys.stdin.isatty():
+            # Nobody can press it where there is no terminal.
+            self._view.say(CTRL_C_HELP)
         try:
             followed = await _act_and_follow(self._home, client, self._action, self._view)
         except _NotHeard as unheard:

@@ -77,17 +77,17 @@ def picture_of(home: Home, ref: JobRef, *, ask: bool = True) -> Picture:
         status = _live_status(home, run)
     if status is None:
         return Picture(run, sheets, _stored_status(run, sheets, conductor), False, conductor)
-    return Picture(run, sheets, {**status, "interrupted": False}, True, conductor)
+    return Picture(run, sheets, status, True, conductor)
 
 
 def _stored_status(
     run: RunRow, sheets: list[SheetRow], conductor: LockHolder | None
 ) -> dict[str, Any]:
     """The status from the store, with the reasons that only a moment without a conductor has."""
-    status = status_dict(run, sheets)
+    interrupted = is_interrupted(run, conductor)
+    status = status_dict(run, sheets, interrupted=interrupted)
     status["reason"] = reason_of(run, conductor)
-    status["interrupted"] = is_interrupted(run, conductor)
-    if status["interrupted"]:
+    if interrupted:
         waits, runs = "no conductor is running", "may still run; no conductor is running"
     elif run.status is JobStatus.PAUSED:
         waits, runs = f"paused by {run.paused_by}" if run.paused_by else "the job is paused", ""

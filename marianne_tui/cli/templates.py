@@ -8,8 +8,7 @@ FIRST_SCORE = """\
 #   mzt validate {name}.yaml      check it and see its plan
 #   mzt run {name}.yaml           run it
 #   mzt status {name}             where it stands
-#
-# Every field is described in docs/reference/score.md.
+#   mzt fields                    what else can stand here
 
 name: {name}
 description: A first score

@@ -59,6 +59,7 @@ def test_hello_plays_three_movements(look: Mzt, place: Path) -> None:
         "job_id",
         "run",
         "status",
+        "interrupted",
         "reason",
         "sheets_total",
         "sheets_completed",
@@ -95,7 +96,7 @@ def test_foreign_text_is_quoted(house: Mzt, place: Path) -> None:
 
 def test_lines_of_a_pipe_tell_every_event(look: Mzt, place: Path) -> None:
     lines = (place / "hello.out").read_text().splitlines()
-    assert lines[0].startswith("Ctrl-C: once")
+    assert lines[0] == "hello#1: 0 of 5 sheets completed"
     assert sum("completed" in line and "sheet" in line and "#" not in line for line in lines) == 5
     assert lines[-1] == "✓ hello#1 completed: 5 completed"
 

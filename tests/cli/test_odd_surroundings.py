@@ -106,6 +106,17 @@ def test_what_was_typed_is_not_obeyed_by_the_terminal(arguments: list[str], tmp_
     assert b"\x1b[2J" not in written
 
 
+def test_a_terminal_is_told_what_ctrl_c_does(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(
+        "name: one\nworkspace: work\ninstrument: cli\n"
+        "sheet: {size: 1, total_items: 1}\nprompt: {template: 'true'}\n"
+    )
+    env = program_env(tmp_path / "state", TERM="dumb")
+    status, written = on_a_terminal(env, tmp_path, "run", "one.yaml")
+    assert status == 0, written
+    assert b"Ctrl-C: once starts no new sheets" in written
+
+
 def test_a_dumb_terminal_gets_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mzt: Mzt
 ) -> None:

@@ -11,7 +11,11 @@ import pytest
 
 from marianne_tui.cli.catalogue import ENTRIES
 
+from .conftest import Mzt
+
 ROOT = Path(__file__).resolve().parents[2]
+
+PAGES = {"score": "score.md", "profile": "profile.md", "conductor": "configuration.md"}
 
 _PATH = re.compile(
     r"(?<![\w./-])(?:tests|examples|benchmarks|docs|core|widgets|marianne_tui)/[\w./-]*\w"
@@ -50,3 +54,21 @@ def test_every_command_that_a_message_names_is_there() -> None:
     # "mzt that" and the like are words of sentences.
     words = {"plans", "that", "then"}
     assert {(c, file) for c, file in named if c not in ENTRIES and c not in words} == set()
+
+
+def test_fields_are_described_where_no_docs_are_installed(mzt_here: Mzt) -> None:
+    for file, field in (
+        ("score", "fan_out"),
+        ("profile", "raw_prompt"),
+        ("conductor", "log_level"),
+    ):
+        done = mzt_here("fields", file)
+        assert done.returncode == 0, done.stderr
+        assert f"`{field}`" in done.stdout
+        page = ROOT / "docs" / "reference" / PAGES[file]
+        assert done.stdout == page.read_text()
+        few = mzt_here("fields", file, field)
+        rows = [line for line in few.stdout.splitlines() if line.startswith("|")]
+        assert 0 < len(rows) < 20
+        assert any(row.startswith(f"| `{field}` |") for row in rows)
+    assert mzt_here("fields", "score", "nonsense").returncode == 2

@@ -57,3 +57,13 @@ def test_more_is_promised_only_where_there_is_more(two: None, mzt: Mzt, mzt_here
         "only the newest 1 are shown; --limit shows more" in mzt_here("history", "-n", "1").stdout
     )
     assert len(json.loads(mzt_here("history", "-n", "1", "--json").stdout)) == 1
+
+
+def test_a_name_that_is_nearly_one_is_recognised(mzt: Mzt, mzt_here: Mzt, tmp_path: Path) -> None:
+    (tmp_path / "My score.yaml").write_text(SCORE)
+    assert mzt("run", "My score.yaml", "-q").returncode == 1
+    for typed in ("My score.yaml", "./My score.yaml", "my score", "My", "my-scroe"):
+        done = mzt_here("status", typed)
+        assert done.returncode == 2
+        assert "did you mean My-score?" in done.stderr, typed
+    assert "did you mean" not in mzt_here("status", "symphony").stderr

@@ -47,7 +47,7 @@ def test_others_see_steer_and_resume_a_running_job(
         names = [event["event"] for event in events[:-1]]
         assert names.count("sheet.started") == 1
         assert names[-1] == "job.paused"
-        assert "Ctrl-C: once" in told
+        assert "Ctrl-C" not in told, "there is no terminal on which to press it"
     assert mzt_here("list", "-s", "paused", "--json").stdout.count('"job_id": "gate"') == 1
     # Without a conductor, resume becomes one.
     resumed = mzt("resume", "gate")

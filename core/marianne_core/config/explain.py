@@ -109,7 +109,7 @@ def _unknown_key(path: Path, model: type[BaseModel]) -> Finding:
     elif block is not None and len(block.model_fields) <= _FEW:
         hint = "known keys: " + ", ".join(field.key for field in fields_of(block))
     else:
-        hint = "no known key is like it; docs/reference lists them all"
+        hint = "no known key is like it; `mzt fields` lists them all"
     return Finding(path, message, hint, at_key=True)
 
 

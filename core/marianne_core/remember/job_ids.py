@@ -10,6 +10,9 @@ _NOT_IN_ID = re.compile(r"[#/\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 """`#` parts the id from the run's number; the others are not fit for a line of text."""
 
 
+_IDS = "SELECT job_id FROM jobs ORDER BY created_at DESC LIMIT 1000"
+
+
 def stem_of(score_path: str) -> str:
     """The id that a score file would like to have: its name without directory and ending.
 
@@ -43,6 +46,22 @@ def id_for(connection: sqlite3.Connection, score_path: str) -> str:
         number += 1
         candidate = f"{stem}-{number}"
     return candidate
+
+
+def near_id(connection: sqlite3.Connection, typed: str) -> str | None:
+    """The id that is meant by what is no id: a score's path, another spelling, a beginning."""
+    owned = owned_id(connection, os.path.abspath(typed))
+    if owned is not None:
+        return owned
+    ids = {str(job_id).lower(): str(job_id) for (job_id,) in connection.execute(_IDS)}
+    wanted = stem_of(typed).lower()
+    begun = [known for known in ids if known.startswith(wanted)]
+    if wanted in ids or len(begun) == 1:
+        return ids[wanted if wanted in ids else begun[0]]
+    import difflib  # seldom wanted, and the fast commands import this module
+
+    near = difflib.get_close_matches(wanted, ids, n=1)
+    return ids[near[0]] if near else None
 
 
 def path_to_store(path: str) -> str | bytes:

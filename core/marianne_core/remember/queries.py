@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from marianne_core.model.errors import UnknownJobError
 from marianne_core.model.states import AttemptMode, JobStatus, SheetStatus
 from marianne_core.remember.home import Home
-from marianne_core.remember.job_ids import id_for, owned_id, path_from_store, stem_of
+from marianne_core.remember.job_ids import id_for, near_id, owned_id, path_from_store, stem_of
 from marianne_core.remember.migrations import open_for_reading, unreadable
 from marianne_core.remember.rows import (
     AttemptRow,
@@ -128,7 +128,9 @@ class Reader:
                 f"job {ref.job_id!r} has no run {ref.run}",
                 hint=f"its newest run is {newest.job_id}#{newest.run}",
             )
-        raise UnknownJobError(f"no job {ref.job_id!r}", hint="mzt list --all shows all jobs")
+        near = None if self._connection is None else near_id(self._connection, ref.job_id)
+        hint = f"did you mean {near}? " if near else ""
+        raise UnknownJobError(f"no job {ref.job_id!r}", hint=f"{hint}mzt list --all shows all jobs")
 
     def run(self, run_id: int) -> RunRow | None:
         """The run with this id."""
@@ -285,12 +287,18 @@ class Reader:
             raise unreadable(self._where, error) from error
 
 
-def status_dict(run: RunRow, sheets: Sequence[SheetRow]) -> dict[str, Any]:
-    """A run as `mzt status --json` prints it. Times are seconds since the epoch, or None."""
+def status_dict(
+    run: RunRow, sheets: Sequence[SheetRow], *, interrupted: bool = False
+) -> dict[str, Any]:
+    """A run as `mzt status --json` prints it. Times are seconds since the epoch, or None.
+
+    `interrupted` says that no conductor works on a run that is active.
+    """
     return {
         "job_id": run.job_id,
         "run": run.run,
         "status": str(run.status),
+        "interrupted": interrupted,
         "reason": run.reason,
         "sheets_total": run.sheets_total,
         "sheets_completed": run.completed,
