@@ -344,6 +344,7 @@ async def test_status_has_the_keys_that_are_promised(store, submit) -> None:
         "job_id": "hello",
         "run": 1,
         "status": "running",
+        "interrupted": False,
         "reason": "1 of 2 done",
         "sheets_total": 2,
         "sheets_completed": 1,
