@@ -84,7 +84,7 @@ def shim_of(folder: Path, job: str = "gate") -> int:
     with open_reader(home) as reader:
         run = reader.get_run(JobRef(job))
     file = home.run_dir(run.run_id) / "1.1.st"
-    until(lambda: file.read_text() != "")
+    until(lambda: file.exists() and file.read_text() != "")
     return int(file.read_text().split()[0])
 
 

@@ -37,11 +37,15 @@ def killed_conductor(folder: Path, *jobs: str) -> None:
     first, *more = jobs
     with started(folder, "run", f"{first}.yaml", "-q", open_at_end=False) as host:
         wait_for_sheet(folder, first)
+        shim_of(folder, first)
         for job in more:
             with started(folder, "run", f"{job}.yaml", "-q", open_at_end=False) as guest:
                 wait_for_sheet(folder, job)
+                shim_of(folder, job)
                 guest.kill()
         host.kill()
+    # A program that was just being started can hold a copy of the lock for some milliseconds.
+    until(lambda: StateLock(Home(folder / "state").lock).holder() is None)
 
 
 def test_cancel_without_a_conductor_ends_the_living_sheet_of_this_job_alone(

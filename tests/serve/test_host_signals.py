@@ -68,9 +68,11 @@ class Hosted:
 
     def end(self) -> int:
         """The exit status."""
-        out, _ = self.process.communicate(timeout=SECONDS)
-        self.lines += out.splitlines()
-        return self.process.returncode
+        # Not `communicate`: it passes over what `until` has left in the stream's buffer.
+        status = self.process.wait(timeout=SECONDS)
+        assert self.process.stdout is not None
+        self.lines += self.process.stdout.read().splitlines()
+        return status
 
     def log(self) -> list[dict[str, object]]:
         whole_lines = self.home.log.read_text().split("\n")[:-1]
