@@ -1,10 +1,11 @@
-"""Peak memory of a conductor per 10,000 sheets, against one with hardly any."""
+"""Peak memory of a conductor per 10,000 sheets, and against a bare loop that runs the same programs."""
 
 from __future__ import annotations
 
 import argparse
 
-from _mzt import WIDE, room, run
+from _bare import peak_memory_mb
+from _mzt import TRUE, WIDE, room, run
 from _report import machine
 
 
@@ -17,11 +18,14 @@ def main() -> None:
         small = run(path, WIDE, sheets=10, at_once=8, name="small")
     with room() as path:
         large = run(path, WIDE, sheets=options.sheets, at_once=8, name="large")
+    bare = peak_memory_mb([TRUE], options.sheets, 8)
     per = (large.peak_memory_mb - small.peak_memory_mb) * 10_000 / options.sheets
     print(
         f"peak: {small.peak_memory_mb:.0f} MB with 10 sheets, {large.peak_memory_mb:.0f} MB with"
         f" {options.sheets}: {per:.1f} MB per 10,000 sheets"
     )
+    peak = large.peak_memory_mb
+    print(f"memory: {peak:.0f} MB against {bare:.0f} MB bare = {peak / bare:.2f} x")
 
 
 if __name__ == "__main__":
