@@ -112,6 +112,10 @@ class Musician:
         """Play a new attempt to its end; its processes are gone when this returns."""
         with self._strays.of(attempt):
             outcome = await self._play(attempt)
+            if self.warm.token == attempt.token:
+                # Nothing was started after all; its shim is no stray.
+                self.warm.drop()
+                await self.warm.settle()
             if self._strays.may_be_left(attempt):
                 await self._settle_helpers(attempt)
         return outcome
