@@ -48,7 +48,7 @@ class Intents:
 
     def token_of(self, launch: Launch) -> str:
         """The token of an attempt that starts now; `committed` says when it may."""
-        key = (launch.run_id, launch.num, launch.attempt)
+        key = self._key(launch)
         if key not in self._tokens or (not self._commits and len(self._unused) <= _FEW):
             self._write(launch)
         self._unused.discard(key)
@@ -56,12 +56,12 @@ class Intents:
 
     def waiting(self, launch: Launch) -> str | None:
         """The token of an attempt that was not launched yet, if its intent is in the store."""
-        key = (launch.run_id, launch.num, launch.attempt)
+        key = self._key(launch)
         return self._tokens[key] if key in self._unused and key not in self._commits else None
 
     def coming(self, launch: Launch) -> asyncio.Task[None] | None:
         """The commit that an attempt's intent is part of, while it is under way."""
-        return self._commits.get((launch.run_id, launch.num, launch.attempt))
+        return self._commits.get(self._key(launch))
 
     async def committed(self, run_id: int, num: int, attempt: int) -> None:
         """Returns when the attempt's intent is in the store. Raises StateError when it cannot be."""
@@ -85,12 +85,16 @@ class Intents:
         return unused
 
     def _write(self, launch: Launch) -> None:
-        """Commit the intents of this launch, of likely ones, and of those that may follow it."""
-        launches: dict[Key, Launch] = {}
-        for each in (launch, *self._likely(_AHEAD), *self._after(launch, _AHEAD)):
-            key = (each.run_id, each.num, each.attempt)
-            if key not in self._tokens:
-                launches.setdefault(key, each)
+        """Commit the intents of this launch, of likely ones, and of those that may follow them."""
+        wanted = {self._key(each): each for each in (launch, *self._likely(_AHEAD))}
+        for each in (queue := list(wanted.values())):
+            if len(wanted) > _AHEAD:
+                break
+            for follower in self._after(each, _AHEAD):
+                if self._key(follower) not in wanted:
+                    wanted[self._key(follower)] = follower
+                    queue.append(follower)
+        launches = {key: each for key, each in wanted.items() if key not in self._tokens}
         if not launches:
             return
         tokens = {key: new_token() for key in launches}
@@ -100,6 +104,10 @@ class Intents:
         commit = asyncio.create_task(self._commit(tokens, rows), name="mzt-intents")
         commit.add_done_callback(_look)
         self._commits.update(dict.fromkeys(tokens, commit))
+
+    @staticmethod
+    def _key(launch: Launch) -> Key:
+        return (launch.run_id, launch.num, launch.attempt)
 
     async def _commit(self, tokens: dict[Key, str], rows: list[AttemptIntended]) -> None:
         try:
