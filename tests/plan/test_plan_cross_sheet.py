@@ -8,23 +8,10 @@ import pytest
 from marianne_core.model.states import SheetStatus
 from marianne_core.plan.cross_sheet import SKIPPED, CrossSheet, collect, read_head
 from marianne_core.plan.prompt import build_prompt
-from marianne_core.plan.redact import MARK, redact
 from marianne_core.plan.sheets import Plan
+from marianne_core.read.redact import MARK
 
-SECRETS = [
-    "sk-ant-api03-" + "a1" * 20,
-    "sk-proj-" + "b2" * 15,
-    "sk-" + "c" * 44,
-    "AIzaSy" + "D" * 33,
-    "AKIA" + "E" * 16,
-    "ghp_" + "f" * 36,
-    "gho_" + "f" * 36,
-    "github_pat_" + "g" * 50,
-    "xoxb-" + "1" * 12 + "-abcdef",
-    "xapp-1-" + "A" * 20,
-    "hf_" + "h" * 34,
-]
-
+KEY = "sk-ant-api03-" + "a1" * 20
 SCORE = """
 sheet: {size: 1, total_items: 6, dependencies: {6: [1]}}
 cross_sheet: {auto_capture_stdout: true, max_output_chars: 10, lookback_sheets: LOOKBACK}
@@ -123,7 +110,7 @@ def test_files_of_the_workspace(plan_of: Callable[..., Plan], tmp_path: Path) ->
     ws = plan.workspace
     ws.mkdir()
     (ws / "b.md").write_text("two", encoding="utf-8")
-    (ws / "a.md").write_text(f"key {SECRETS[0]} end", encoding="utf-8")
+    (ws / "a.md").write_text(f"key {KEY} end", encoding="utf-8")
     (ws / "bin.md").write_bytes(b"\xff\xfe\x00")
     (ws / "dir.md").mkdir()
     (ws / "part-1.txt").write_text("wrong part", encoding="utf-8")
@@ -138,22 +125,7 @@ def test_files_of_the_workspace(plan_of: Callable[..., Plan], tmp_path: Path) ->
     assert any("nonsense" in warning for warning in cross.warnings)
 
 
-@pytest.mark.parametrize("secret", SECRETS)
-def test_credentials_are_blacked_out(secret: str) -> None:
-    assert redact(f"a {secret}, b") == f"a {MARK}, b"
-
-
-def test_bearer_tokens_are_blacked_out_and_words_are_not() -> None:
-    assert redact("Authorization: Bearer " + "t" * 30) == f"Authorization: Bearer {MARK}"
-    assert redact("Café-Bearer  " + "t" * 30) == f"Café-Bearer  {MARK}"
-    assert redact("x" + SECRETS[0]) == "x" + SECRETS[0]
-    large = "plain text, " * 6000
-    assert redact(large + SECRETS[0]) == large + MARK
-    plain = "a Bearer of news; risk-averse; task-force-one-two-three; sk-short; hf_hub"
-    assert redact(plain) == plain
-
-
 def test_a_credential_across_the_cut_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "out"
-    path.write_text("x" * 89 + " " + SECRETS[0] + "y" * 9000, encoding="utf-8")
+    path.write_text("x" * 89 + " " + KEY + "y" * 9000, encoding="utf-8")
     assert "sk-ant" not in read_head(path, 100)

@@ -21,10 +21,10 @@ from pathlib import Path
 from marianne_core.config.score.surroundings import CrossSheetConfig
 from marianne_core.model.states import SheetStatus
 from marianne_core.plan.lazy import Numbers, Texts
-from marianne_core.plan.redact import LONGEST, redact
 from marianne_core.plan.sheets import Plan
 from marianne_core.plan.templates import TemplateProblem, cached_template
 from marianne_core.plan.variables import template_variables
+from marianne_core.read.redact import LONGEST, redact
 
 SKIPPED = "[SKIPPED]"
 """Stands for the output of a sheet that was skipped."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marianne_tui.cli.sanitize import StreamCleaner, clean, one_line
+from marianne_core.read.printable import StreamCleaner, clean, one_line
 
 UNSAFE = {chr(c) for c in [*range(32), *range(0x7F, 0xA0)]} - {"\n", "\t"}
 
