@@ -6,17 +6,17 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from marianne_core.model.states import SheetStatus
+from marianne_core.read.dialects import Formatter, counts_on, formatter_of
 from marianne_core.remember.home import Home
 from marianne_core.remember.queries import open_reader
 from marianne_core.remember.rows import AttemptRow, RunRow, SheetRow
 from marianne_tui.cli.output import to_json
-from marianne_tui.cli.sanitize import StreamCleaner, clean
 
 _PIECE = 1 << 16
 _NAP = 0.1
@@ -34,21 +34,26 @@ class Part:
     stream: str
     """`stdout` or `stderr`."""
     path: Path
+    dialect: str
+    """How its lines are made readable; see `read.dialects`."""
     offset: int = 0
     """Bytes read so far."""
-    cleaner: StreamCleaner = field(default_factory=StreamCleaner)
+    formatter: Formatter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.formatter = formatter_of(self.dialect)
 
     @classmethod
-    def of(cls, run_dir: Path, row: AttemptRow, stderr: bool) -> Part:
+    def of(cls, run_dir: Path, row: AttemptRow, stderr: bool, dialect: str) -> Part:
         """The file of an attempt in the directory of its run."""
         # The name is that of run.attempt_files; imported there, it would bring asyncio with it.
         suffix, stream = ("err", "stderr") if stderr else ("out", "stdout")
-        return cls(row.num, row.attempt, stream, run_dir / f"{row.num}.{row.attempt}.{suffix}")
+        path = run_dir / f"{row.num}.{row.attempt}.{suffix}"
+        return cls(row.num, row.attempt, stream, path, dialect)
 
     def as_dict(self, lines: int | None) -> dict[str, Any]:
         """For `--json`, with the last `lines` lines; null when the file is not there."""
-        pieces = tail(self.path, lines)
-        text = None if pieces is None else clean(b"".join(pieces).decode("utf-8", "replace"))
+        text = self.text(lines) if self.path.exists() else None
         return {
             "sheet": self.sheet,
             "attempt": self.attempt,
@@ -56,6 +61,29 @@ class Part:
             "path": str(self.path),
             "text": text,
         }
+
+    def text(self, lines: int | None) -> str:
+        """All that is there now, or the last `lines` lines of it."""
+        self.skip_to(lines)
+        pieces = []
+        while data := self.read_on():
+            pieces.append(self.formatter.feed(data))
+        text = "".join([*pieces, self.formatter.finish()])
+        return text if lines is None else last_lines(text, lines)
+
+    def skip_to(self, lines: int | None) -> None:
+        """Go to where the last `lines` lines of the file begin, unless lines that are shown depend
+        on those before them."""
+        if lines is not None and not counts_on(self.dialect):
+            with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
+                self.offset = tail_offset(file.fileno(), lines)
+
+    def catch_up(self, lines: int) -> str:
+        """Read what is there now for the sake of what comes after it: its last `lines` lines."""
+        kept = ""
+        while data := self.read_on():
+            kept = last_lines(kept + self.formatter.feed(data), lines)
+        return kept
 
     def read_on(self) -> bytes:
         """What was appended since the last call, at most one piece; empty at the end."""
@@ -72,7 +100,7 @@ class Part:
 class Printer:
     """Prints pieces of files on stdout, with a header where another file begins."""
 
-    def __init__(self, *, headers: bool, raw: bool, as_json: bool) -> None:
+    def __init__(self, *, headers: bool, raw: bool, as_json: bool = False) -> None:
         self._headers = headers
         self._raw = raw
         self._as_json = as_json
@@ -80,14 +108,29 @@ class Printer:
         self._at_line_start = True
         self._rest: dict[tuple[int, int], str] = {}
 
-    def show(self, part: Part, content: bytes) -> None:
-        """Print a piece of a file."""
-        self._write(part, content, part.cleaner.feed(content))
+    def begin(self, part: Part, lines: int | None, *, over: bool) -> None:
+        """Print what is there of a file, or its last lines. `over`: nothing is added to it."""
+        if lines is not None and not self._raw and counts_on(part.dialect):
+            text = part.text(lines) if over else part.catch_up(lines)
+            self._write(part, b"", text)
+        else:
+            part.skip_to(lines)
+            self.go_on(part)
+        if over:
+            self.finish(part)
+
+    def go_on(self, part: Part) -> bool:
+        """Print what was added to a file; False when that is nothing."""
+        grown = False
+        while content := part.read_on():
+            grown = True
+            self._write(part, content, "" if self._raw else part.formatter.feed(content))
+        return grown
 
     def finish(self, part: Part) -> None:
         """Print what was held back of a file that has ended."""
-        rest = part.cleaner.finish()
-        if rest and not self._raw:
+        rest = "" if self._raw else part.formatter.finish()
+        if rest:
             self._write(part, b"", rest)
         if self._as_json:
             text = self._rest.pop((part.sheet, part.attempt), "")
@@ -98,6 +141,8 @@ class Printer:
             self._at_line_start = True
 
     def _write(self, part: Part, content: bytes, text: str) -> None:
+        if not content and not text:
+            return
         if self._as_json:
             key = (part.sheet, part.attempt)
             *whole, rest = (self._rest.get(key, "") + text).split("\n")
@@ -105,7 +150,7 @@ class Printer:
             for line in whole:
                 self._json_line(part, line)
             return
-        if self._headers:
+        if self._headers and (text or self._raw):
             self._head(part)
         if self._raw:
             sys.stdout.flush()
@@ -133,20 +178,16 @@ class Printer:
         sys.stdout.flush()
 
 
-def tail(path: Path, lines: int | None) -> Iterator[bytes] | None:
-    """The last `lines` lines of a file (None: all of it) in pieces; None if there is no file."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return None
-    return _pieces(file, lines)
-
-
-def _pieces(file: BinaryIO, lines: int | None) -> Iterator[bytes]:
-    with file:
-        file.seek(tail_offset(file.fileno(), lines))
-        while piece := file.read(_PIECE):
-            yield piece
+def last_lines(text: str, lines: int) -> str:
+    """The last `lines` lines of a text."""
+    if lines == 0:
+        return ""
+    at = len(text) - text.endswith("\n")
+    for _ in range(lines):
+        at = text.rfind("\n", 0, at)
+        if at < 0:
+            return text
+    return text[at + 1 :]
 
 
 def tail_offset(fd: int, lines: int | None) -> int:
@@ -178,9 +219,9 @@ def follow_parts(
     parts: list[Part],
     printer: Printer,
     *,
+    part_of: Callable[[AttemptRow], Part],
     sheet: int | None,
     attempt: int | None,
-    stderr: bool,
     lines: int | None,
 ) -> None:
     """Print what attempts write, new attempts too, until the sheet or the whole run has ended.
@@ -191,8 +232,7 @@ def follow_parts(
     first = {part.sheet: part.attempt for part in parts}
     known: dict[tuple[int, int], Part] = {}
     for part in parts:
-        with contextlib.suppress(FileNotFoundError), part.path.open("rb") as file:
-            part.offset = tail_offset(file.fileno(), lines)
+        printer.begin(part, lines, over=False)
         known[part.sheet, part.attempt] = part
     looked, ended, over = -_LOOK, False, set[tuple[int, int]]()
     while True:
@@ -205,14 +245,12 @@ def follow_parts(
                 sheets = reader.sheets(run.run_id)
             for row in rows:
                 if attempt is None and row.attempt > first.get(row.num, 0):
-                    part = Part.of(home.run_dir(run.run_id), row, stderr)
-                    known.setdefault((row.num, row.attempt), part)
+                    known.setdefault((row.num, row.attempt), part_of(row))
             over |= {(row.num, row.attempt) for row in rows if row.ended is not None}
             ended = newest is None or _ended(newest, sheets, rows, sheet, attempt)
         quiet = True
         for key, part in sorted(known.items()):
-            while data := part.read_on():
-                printer.show(part, data)
+            if printer.go_on(part):
                 quiet = False
             if key in over:
                 printer.finish(part)

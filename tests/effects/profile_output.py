@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.effects.probe import Probe, See, effect
-from tests.effects.seams import judgement, launch
-from tests.effects.world import ABSENT
+from tests.effects.seams import hosted, judgement, launch, mzt
+from tests.effects.world import ABSENT, World
 
 DOCUMENT = json.dumps(
     {
@@ -36,6 +36,16 @@ INPUT: See = judgement(lambda seen: seen.outcome.input_tokens, out=DOCUMENT)
 OUTPUT: See = judgement(lambda seen: seen.outcome.output_tokens, out=DOCUMENT)
 COST: See = judgement(lambda seen: seen.outcome.cost_usd, out=DOCUMENT)
 PAID: See = judgement(lambda seen: seen.outcome.cost_usd, out="in all $0.75 paid")
+
+
+SAID = json.dumps({"type": "item.completed", "item": {"type": "agent_message", "text": "la"}})
+
+
+def _told(world: World) -> str:
+    """What `mzt logs` says of a sheet whose program printed an event."""
+    world.program(f"echo '{SAID}'")
+    hosted(world, "run", "song.yaml", "-q")
+    return mzt(world, "logs", "song", "--sheet", "1").strip()
 
 
 def _heard(out: str) -> See:
@@ -138,6 +148,13 @@ RESULTS = [
         see=judgement(lambda seen: seen.outcome.input_tokens, out=EVENTS),
         format="jsonl",
         input_tokens_path="used",
+    ),
+    effect(
+        "profile:cli.output.dialect",
+        ("text", SAID),
+        ("codex", "la"),
+        see=_told,
+        profile={"raw_prompt": True, "cli": {"command": {"executable": "./program"}}},
     ),
     _output("usage_pattern", (ABSENT, None), (r"\$(?P<cost>\S+)", 0.75), see=PAID, format="text"),
 ]

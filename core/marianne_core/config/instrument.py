@@ -121,6 +121,8 @@ class CliOutputConfig(Strict):
 
     format: Literal["text", "json", "jsonl"] = "text"
     """Plain text, one JSON value, or one JSON value a line."""
+    dialect: Literal["claude", "cline", "codex", "gemini", "opencode", "text"] = "text"
+    """Whose events they are: how `mzt logs` makes readable lines of them; text is shown as it is."""
     result_path: str | None = None
     """Where the answer stands."""
     error_path: str | None = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from marianne_core.model.errors import InputError
 from marianne_core.model.runs import JobRef
+from marianne_core.read.dialects import PLAIN
 from marianne_core.remember.home import Home
 from marianne_core.remember.queries import open_reader
 from marianne_core.remember.rows import AttemptRow, RunRow
@@ -13,7 +16,10 @@ from marianne_tui.cli.guard import complain
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import COUNT, JOB, json_option, sheet_option
 from marianne_tui.cli.reading import check_sheet, conductor_of, find_home
-from marianne_tui.cli.tailing import Part, Printer, follow_parts, tail
+from marianne_tui.cli.tailing import Part, Printer, follow_parts
+
+if TYPE_CHECKING:
+    from marianne_core.config.profiles import Profiles
 
 _LINES_OF_MANY = 20
 """Lines shown of every sheet when no sheet is named."""
@@ -42,7 +48,9 @@ _LINES_OF_MANY = 20
     help=f"Only the last N lines (default: all of one sheet, {_LINES_OF_MANY} of each of many).",
 )
 @click.option(
-    "--raw", is_flag=True, help="Unchanged bytes, with escape sequences. Mind your terminal."
+    "--raw",
+    is_flag=True,
+    help="Unchanged bytes: an agent's events as they are, escape sequences, credentials.",
 )
 @json_option
 def command(
@@ -55,7 +63,8 @@ def command(
     raw: bool,
     as_json: bool,
 ) -> None:
-    """Print, or follow, attempt files. Agent output is cleaned unless --raw is given."""
+    """Print, or follow, attempt files: events of agents as readable lines, all else as it is, cleaned
+    and without credentials. `--raw` does neither, `--json` keeps events as they are."""
     if attempt is not None and sheet is None:
         raise click.UsageError("--attempt needs --sheet")
     if raw and as_json:
@@ -63,13 +72,20 @@ def command(
     if lines is None and sheet is None:
         lines = _LINES_OF_MANY
     home = find_home()
-    run, parts = _parts(home, job, sheet, attempt, stderr)
+    run, rows = _attempts(home, job, sheet, attempt)
+    folder, dialects = home.run_dir(run.run_id), _Dialects()
+
+    def part_of(row: AttemptRow) -> Part:
+        dialect = PLAIN if raw or as_json else dialects.of(row.instrument)
+        return Part.of(folder, row, stderr, dialect)
+
+    parts = list(map(part_of, rows))
     printer = Printer(headers=sheet is None, raw=raw, as_json=as_json and follow)
     if follow:
         if run.status.active and conductor_of(home) is None:
             complain("no conductor is running: the job does not move, only its files are followed")
         follow_parts(
-            home, run, parts, printer, sheet=sheet, attempt=attempt, stderr=stderr, lines=lines
+            home, run, parts, printer, part_of=part_of, sheet=sheet, attempt=attempt, lines=lines
         )
         return
     if as_json:
@@ -84,34 +100,40 @@ def command(
     if not parts:
         complain("no sheet has run yet" if sheet is None else f"sheet {sheet} has not run")
     for part in parts:
-        pieces = tail(part.path, lines)
-        if pieces is None:
+        if not part.path.exists():
             complain(f"the output of sheet {part.sheet}, attempt {part.attempt} is not there")
             continue
-        silent = True
-        for piece in pieces:
-            silent = silent and not piece
-            printer.show(part, piece)
-        printer.finish(part)
-        if silent and sheet is not None and lines != 0:
+        printer.begin(part, lines, over=True)
+        if part.offset == 0 and sheet is not None and lines != 0:
             stream = "stderr" if stderr else "stdout"
             complain(f"sheet {sheet}, attempt {part.attempt}: nothing on {stream}")
 
 
-def _parts(
-    home: Home, job: JobRef, sheet: int | None, attempt: int | None, stderr: bool
-) -> tuple[RunRow, list[Part]]:
+class _Dialects:
+    """Whose events the instruments print, as their profiles say it now."""
+
+    def __init__(self) -> None:
+        self._profiles: Profiles | None = None
+
+    def of(self, instrument: str) -> str:
+        """The dialect of an instrument; plain text for one without a profile."""
+        if self._profiles is None:
+            # Imported here: `--raw` and `--json` need no profiles, and reading them takes a moment.
+            from marianne_tui.cli.checking import find_profiles
+
+            self._profiles = find_profiles()
+        profile = self._profiles.get(instrument)
+        return profile.cli.output.dialect if profile is not None and profile.cli else PLAIN
+
+
+def _attempts(
+    home: Home, job: JobRef, sheet: int | None, attempt: int | None
+) -> tuple[RunRow, list[AttemptRow]]:
+    """The last attempt of every sheet, or the one that was asked for. Raises InputError."""
     with open_reader(home) as reader, reader.snapshot():
         run = reader.get_run(job)
         check_sheet(run, sheet)
         rows = reader.attempts(run.run_id, sheet)
-    return run, choose_parts(home, run, rows, attempt, stderr)
-
-
-def choose_parts(
-    home: Home, run: RunRow, rows: list[AttemptRow], attempt: int | None, stderr: bool
-) -> list[Part]:
-    """The last attempt of every sheet, or the one that was asked for. Raises InputError."""
     last = {row.num: row for row in rows if attempt is None or row.attempt == attempt}
     if attempt is not None and not last:
         raise InputError(
@@ -119,5 +141,4 @@ def choose_parts(
             where=f"{run.job_id}#{run.run}",
             hint=f"{len(rows)} were made; mzt history {run.job_id} lists them",
         )
-    folder = home.run_dir(run.run_id)
-    return [Part.of(folder, row, stderr) for _, row in sorted(last.items())]
+    return run, [row for _, row in sorted(last.items())]
