@@ -10,7 +10,7 @@ from marianne_core.model.errors import MztError
 from marianne_core.plan.rehearsal import preview
 from marianne_core.plan.sheets import Plan, SheetPlan
 from marianne_tui.cli.columns import Cell, table
-from marianne_tui.cli.sanitize import clean, one_line
+from marianne_tui.cli.sanitize import one_line, shown
 from marianne_tui.cli.style import counted, duration
 
 _LEVELS = 20
@@ -77,13 +77,13 @@ def prompt_lines(plan: Plan, num: int, *, whole: bool) -> list[str]:
     sheet = plan.sheet(num)
     lines = [f"sheet {num} is sent to {one_line(sheet.instrument)}:"]
     try:
-        text = clean(preview(plan, num)).rstrip("\n").split("\n")
+        text = shown(preview(plan, num)).rstrip("\n").split("\n")
     except MztError as error:
         return [*lines, f"  cannot be rendered: {one_line(error.what)}"]
-    shown = text if whole else text[:_PROMPT_LINES]
-    lines += [f"  | {line}".rstrip() for line in shown]
-    if len(shown) < len(text):
-        lines.append(f"  ... {counted(len(text) - len(shown), 'more line')}")
+    first = text if whole else text[:_PROMPT_LINES]
+    lines += [f"  | {line}".rstrip() for line in first]
+    if len(first) < len(text):
+        lines.append(f"  ... {counted(len(text) - len(first), 'more line')}")
     return lines
 
 

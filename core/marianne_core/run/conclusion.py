@@ -16,6 +16,7 @@ from typing import Protocol
 
 from marianne_core.model.outcome import Ended, Outcome
 from marianne_core.plan.rules import rules_for
+from marianne_core.read.redact import redact
 from marianne_core.run.active import Playing
 from marianne_core.run.attempt_files import AttemptEnd, read_end
 from marianne_core.run.ending import Endings
@@ -29,7 +30,7 @@ from marianne_core.run.system_errors import Shortage, has_room, shortage_of, wor
 from marianne_core.run.validate.summary import with_report
 from marianne_core.run.validate.validator import Validator
 
-_LONG = 500_000
+_LONG = 100_000
 """Characters from which an answer is written in a thread: a shorter one takes less than that."""
 
 
@@ -123,7 +124,8 @@ class Conclusion:
         return end
 
     async def _keep_answer(self, attempt: Playing, text: str) -> None:
-        """Store what the instrument answered, taken out of its events: other sheets are told this.
+        """Store what the instrument answered, taken out of its events and without credentials: other
+        sheets are told this.
 
         Where it cannot be stored they are told the whole output; the run counts all the same.
         """
@@ -168,4 +170,4 @@ async def _write(path: str, text: str) -> None:
 
 def _write_at_once(path: str, text: str) -> None:
     with open(path, "w", encoding="utf-8", errors="replace") as file:
-        file.write(text)
+        file.write(redact(text))

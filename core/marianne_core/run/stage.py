@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from marianne_core.model.clock import Clock
 from marianne_core.model.errors import StateError
 from marianne_core.model.events import Event
 from marianne_core.model.outcome import Ended, Outcome
+from marianne_core.read.redact import redact
 from marianne_core.remember import changes
 from marianne_core.remember.changes import Change, Sync
 from marianne_core.remember.journal import Journal
@@ -239,7 +241,8 @@ class Stage:
             self.note(attempt, "sheet.warning", reason=f"its end is not journaled: {error.what}")
 
     def note(self, attempt: Playing, event: str, **data: object) -> None:
-        """Something worth a line in the journal of events."""
+        """Something worth a line in the journal of events; texts go without credentials."""
+        told = {key: redact(text) if isinstance(text, str) else text for key, text in data.items()}
         rows: list[Change] = []
         happened = Event(
             event,
@@ -247,7 +250,7 @@ class Stage:
             attempt.run.number,
             attempt.num,
             self._clock.wall(),
-            {"attempt": attempt.number, **data},
+            {"attempt": attempt.number, **told},
         )
         self._director.publish(happened, attempt.run, rows)
         self._add(rows)
@@ -298,6 +301,9 @@ class Stage:
 
     def _ended(self, attempt: Playing, outcome: Outcome) -> None:
         run = attempt.run
+        # From here it goes to the store, into events and to every view.
+        if outcome.reason:
+            outcome = replace(outcome, reason=redact(outcome.reason))
         self._intents.used(run.run_id, attempt.num, attempt.number)
         if attempt.report is not None:
             run.reports[attempt.num] = attempt.report

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import regex
 
+from marianne_core.read.redact import redact
+
 TAIL_BYTES = 64 * 1024
 """How much of the end of an output file is searched for messages."""
 
@@ -44,13 +46,14 @@ def tail_of(path: Path | str, limit: int = TAIL_BYTES) -> str:
 def one_line(text: str, limit: int = 200) -> str:
     """`text` as one printable line of at most `limit` characters.
 
-    Terminal escape sequences and control characters go, because the text may come from anywhere and
-    ends on somebody's terminal. A cut line ends with an ellipsis.
+    Terminal escape sequences, control characters and credentials go, because the text may come from
+    anywhere and ends in the store and on somebody's terminal. A cut line ends with an ellipsis.
     """
     text = _ESCAPES.sub("", text[: limit * 20])
     text = _LINE_ENDS.sub(" ", text).replace("\t", " ")
     text = "".join(c for c in text if c == " " or unicodedata.category(c) not in _UNPRINTABLE)
-    text = " ".join(text.split())
+    # Before it is cut: half a credential is not recognised.
+    text = redact(" ".join(text.split()))
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
@@ -60,7 +63,9 @@ _UNPRINTABLE = frozenset({"Cc", "Cs", "Co", "Cn", "Cf", "Zl", "Zp"})
 def last_line(text: str, limit: int = 200) -> str:
     """The last line of `text` that has something to read, made printable; "" where there is none."""
     for line in reversed(_LINE_ENDS.split(text)):
-        shown = one_line(line[-limit * 20 :], limit)
+        if len(line) > limit * 20:
+            line = redact(line)[-limit * 20 :]
+        shown = one_line(line, limit)
         if shown:
             return shown
     return ""

@@ -15,6 +15,7 @@ import regex
 from marianne_core.model.clock import Clock, SystemClock
 from marianne_core.model.outcome import FailureCategory, ValidationReport, ValidationResult
 from marianne_core.plan.rules import COMMAND_SECONDS, BoundRule
+from marianne_core.read.redact import redact
 from marianne_core.run.command import run_command
 from marianne_core.run.instrument.patterns import SEARCH_SECONDS, PatternError, compile_pattern
 from marianne_core.run.validate.baseline import Baseline
@@ -176,20 +177,21 @@ class Validator:
 
 
 def _result(rule: BoundRule, verdict: Verdict, tries: int, duration: float) -> ValidationResult:
+    """What is stored, shown and told to the next attempt: without credentials of rules and files."""
     return ValidationResult(
         rule=rule.index,
         rule_type=rule.type,
-        description=rule.description,
+        description=redact(rule.description),
         passed=verdict.passed,
         stage=rule.stage,
         path=str(rule.path) if rule.path is not None else None,
-        pattern=rule.pattern,
-        command=rule.command,
-        expected=verdict.expected,
-        actual=verdict.actual,
-        reason=verdict.reason,
+        pattern=None if rule.pattern is None else redact(rule.pattern),
+        command=None if rule.command is None else redact(rule.command),
+        expected=redact(verdict.expected),
+        actual=redact(verdict.actual),
+        reason=redact(verdict.reason),
         category=verdict.category,
-        suggested_fix=verdict.fix,
+        suggested_fix=redact(verdict.fix),
         tries=tries,
         duration=duration,
     )
