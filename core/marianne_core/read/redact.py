@@ -43,10 +43,19 @@ _SHAPES = (
     _shape("hf_", _WORD, 20),  # Hugging Face
     _Shape("Bearer", re.compile(rf"[{_WORD}._~+/-]*=*"), 20, re.compile(r"\s{0,16}")),
 )
+_HALVES = {
+    shape.start[:length]: shape for shape in _SHAPES for length in range(1, len(shape.start))
+}
+"""The beginnings of starts. Which of several shapes it is makes no difference."""
+_LONGEST_HALF = max(map(len, _HALVES))
 _HINTS = ("sk-", "_", "Bearer", "AIzaSy", "AKIA", "ASIA", "xox", "xapp-")
 """One of them stands in every credential; most lines have none of them."""
 _BEFORE = frozenset(f"{ascii_letters}{digits}_-")
 """What may not stand before a credential: it would be a part of something longer."""
+_IN_BODY = f"{ascii_letters}{digits}_-.~+/="
+"""What may stand in a credential."""
+_BEFORE_BODY = len("Bearer") + 16
+"""Characters of a start, and of the blanks behind it, that stand before all those."""
 _ESCAPED = re.compile(r"(?:\\[bfnrt]|(?:\x1b|\\u001b|\\x1b|\\e)\[[0-9;]{0,12}m)\Z")
 """A line's end as JSON writes it, or a colour. Their last letter is not part of a word."""
 _CONTEXT = 24
@@ -55,11 +64,8 @@ _CONTEXT = 24
 
 def redact(text: str) -> str:
     """The text with every credential of a known shape replaced by a mark."""
-    for hint in _HINTS:
-        if hint in text:
-            found = sorted(_found(text, 0, len(text)))
-            return _without(text, found, 0, len(text))[0] if found else text
-    return text
+    found = _found(text, 0, len(text))
+    return _without(text, found, 0, len(text))[0] if found else text
 
 
 def _without(text: str, found: Iterable[tuple[int, int]], start: int, end: int) -> tuple[str, int]:
@@ -72,8 +78,15 @@ def _without(text: str, found: Iterable[tuple[int, int]], start: int, end: int) 
     return "".join([*parts, text[start:end]]), max(start, end)
 
 
-def _found(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Where credentials that begin in `text[start:end]` begin and end."""
+def _found(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Where credentials that begin in `text[start:end]` begin and end, in order."""
+    for hint in _HINTS:
+        if hint in text:
+            return sorted(_look(text, start, end))
+    return []
+
+
+def _look(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     size = len(text)
     for shape in _SHAPES:
         at = text.find(shape.start, start, end)
@@ -114,13 +127,14 @@ def _unfinished(text: str, start: int) -> int:
     Nothing before `start` is looked for.
     """
     size = cut = len(text)
+    # The start itself may be cut ...
+    for length in range(1, min(_LONGEST_HALF, size - start) + 1):
+        shape = _HALVES.get(text[-length:])
+        if shape is not None and _stands_free(text, shape, size - length):
+            cut = size - length
+    # ... or stand there, with a body that reaches the end.
+    start = max(start, len(text.rstrip(_IN_BODY)) - _BEFORE_BODY)
     for shape in _SHAPES:
-        # The start itself may be cut ...
-        for length in range(min(len(shape.start) - 1, size - start), 0, -1):
-            if text.endswith(shape.start[:length]) and _stands_free(text, shape, size - length):
-                cut = min(cut, size - length)
-                break
-        # ... or stand there, with a body that reaches the end.
         at = text.find(shape.start, start)
         while 0 <= at < cut:
             if _stands_free(text, shape, at) and _extent(text, shape, at, size)[1] == size:
@@ -148,7 +162,7 @@ class StreamRedactor:
             return ""
         whole = self._kept + text
         cut = _unfinished(whole, self._from)
-        found = sorted(_found(whole, self._from, cut))
+        found = _found(whole, self._from, cut)
         told, shown = _without(whole, found, self._shown, max(cut, self._shown))
         if len(whole) - cut > 2 * LONGEST:
             # It is blacked out anyway: the rest of it need not be kept.
@@ -161,7 +175,7 @@ class StreamRedactor:
     def finish(self) -> str:
         """The rest, when nothing more comes."""
         whole, size = self._kept, len(self._kept)
-        found = sorted(_found(whole, self._from, size))
+        found = _found(whole, self._from, size)
         told, _ = _without(whole, found, self._shown, size)
         self._kept, self._from, self._shown = "", 0, 0
         return told
