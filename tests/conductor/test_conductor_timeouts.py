@@ -257,3 +257,66 @@ async def test_a_timeout_that_is_being_carried_out_is_finished_by_the_next_condu
     (attempt,) = house.attempts(1)
     assert (attempt.ended, attempt.code) == ("timeout", "E001")
     assert house.processes() == {}
+
+
+_SPENDS = """
+    output: {format: jsonl, input_tokens_path: tokens.in, output_tokens_path: tokens.out, cost_path: usd}
+    errors: {success_event_type: done}
+"""
+
+
+def _spender(house: House) -> None:
+    """An instrument that tells what it has used, and then goes on for long."""
+    house.instrument(
+        "cli:\n    command: {executable: '{program}'}" + _SPENDS,
+        name="spender",
+        program="""\
+        echo '{"type": "step", "tokens": {"in": 900, "out": 30}, "usd": 0.25}'
+        touch spent
+        exec sleep 99
+        """,
+    )
+
+
+async def test_what_a_sheet_had_used_when_its_time_was_over_is_stored(house: House) -> None:
+    _spender(house)
+    score = house.score(
+        "instrument: spender\ninstrument_config: {timeout_seconds: 0.6}", script="x"
+    )
+    assert (await house.play(score)).status == "failed"
+    attempt = house.attempts(1)[0]
+    assert (attempt.ended, attempt.code) == ("timeout", "E001")
+    assert (attempt.input_tokens, attempt.output_tokens, attempt.cost_usd) == (900, 30, 0.25)
+
+
+async def test_what_a_cancelled_sheet_had_used_is_stored(house: House) -> None:
+    _spender(house)
+    score = house.score("instrument: spender", script="x")
+    async with Playing(house, score) as song:
+        await house.appears("spent")
+        await song.conductor.cancel("song")
+        assert (await song.end()).status == "cancelled"
+    attempt = house.attempts(1)[0]
+    assert (attempt.ended, attempt.code) == ("cancelled", None)
+    assert (attempt.input_tokens, attempt.output_tokens, attempt.cost_usd) == (900, 30, 0.25)
+
+
+async def test_what_a_sheet_had_used_is_stored_when_it_is_cancelled_while_it_is_validated(
+    house: House,
+) -> None:
+    house.instrument(
+        "cli:\n    command: {executable: '{program}'}" + _SPENDS,
+        name="spender",
+        program="""echo '{"type": "done", "tokens": {"in": 900, "out": 30}, "usd": 0.25}'\n""",
+    )
+    score = house.score(
+        "instrument: spender\n"
+        "validations: [{type: command_succeeds, command: 'touch checking; sleep 99'}]",
+        script="x",
+    )
+    async with Playing(house, score) as song:
+        await house.appears("checking")
+        await song.conductor.cancel("song")
+        assert (await song.end()).status == "cancelled"
+    attempt = house.attempts(1)[0]
+    assert (attempt.input_tokens, attempt.output_tokens, attempt.cost_usd) == (900, 30, 0.25)

@@ -133,6 +133,24 @@ def test_a_timeout_counts_more_than_what_came_at_the_last_moment() -> None:
     assert "1.5 s" in outcome.reason
 
 
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [(ErrorType.RATE_LIMIT, "E102"), (ErrorType.CAPACITY, "E103"), (ErrorType.CONNECTION, "E901")],
+)
+def test_a_program_that_asked_in_vain_until_its_timeout(kind: ErrorType, code: str) -> None:
+    result = _failed(error_type=kind, matched="try later")
+    outcome = outcome_of(AttemptEnd(143), result, timed_out_after=60.0)
+    assert (outcome.ended, outcome.code) == (Ended.TIMEOUT, code)
+    assert outcome.reason.endswith("until it timed out after 60 s: try later")
+
+
+def test_a_timeout_of_a_program_that_was_answered_is_a_timeout_and_costs_what_it_costs() -> None:
+    result = _failed(error_type=ErrorType.RATE_LIMIT, input_tokens=9, output_tokens=3, cost_usd=0.5)
+    outcome = outcome_of(AttemptEnd(143), result, timed_out_after=60.0)
+    assert (outcome.ended, outcome.code) == (Ended.TIMEOUT, "E001")
+    assert (outcome.input_tokens, outcome.output_tokens, outcome.cost_usd) == (9, 3, 0.5)
+
+
 def test_an_end_that_nobody_knows() -> None:
     outcome = outcome_of(AttemptEnd(None), None)
     assert outcome.ended is Ended.LOST

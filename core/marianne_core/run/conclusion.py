@@ -22,6 +22,7 @@ from marianne_core.run.attempt_files import AttemptEnd, read_end
 from marianne_core.run.ending import Endings
 from marianne_core.run.ensemble import Ensemble
 from marianne_core.run.instrument.failures import outcome_of
+from marianne_core.run.instrument.result import InstrumentResult
 from marianne_core.run.launcher import missing_interpreter
 from marianne_core.run.parts import CutShort, cut_short, with_means
 from marianne_core.run.shim import NO_STATUS_FILE
@@ -32,6 +33,21 @@ from marianne_core.run.validate.validator import Validator
 
 _LONG = 100_000
 """Characters from which an answer is written in a thread: a shorter one takes less than that."""
+
+
+def as_ordered(attempt: Playing, used: Outcome | None = None) -> Outcome:
+    """The outcome of an attempt that was ended on order; `used` tells what it had used by then."""
+    assert attempt.ended_as is not None
+    code = "E001" if attempt.ended_as is Ended.TIMEOUT else None
+    outcome = Outcome(attempt.ended_as, code=code, reason=attempt.ended_why)
+    if used is None:
+        return outcome
+    return replace(
+        outcome,
+        input_tokens=used.input_tokens,
+        output_tokens=used.output_tokens,
+        cost_usd=used.cost_usd,
+    )
 
 
 class Teller(Protocol):
@@ -68,10 +84,7 @@ class Conclusion:
         self._environ = environ
 
     async def reach(self, attempt: Playing) -> Outcome:
-        """End what is left of the attempt, read its result, validate what it made.
-
-        Raises CutShort when the attempt was cancelled.
-        """
+        """End what is left of the attempt, read its result, validate what it made."""
         attempt.shim_alive = False
         attempt.concluding = True
         # One ending at a time: a second TERM makes many programs give up their orderly end.
@@ -79,11 +92,8 @@ class Conclusion:
         attempt.doing = ""
         end = await with_means(attempt, "its result cannot be read", lambda: self._settled(attempt))
         attempt.doing = ""
-        sheet = attempt.run.plan.sheets[attempt.num - 1]
-        if attempt.ended_as is Ended.CANCELLED:
-            raise CutShort
-        if attempt.ended_as is Ended.TIMEOUT:
-            return outcome_of(end, None, timed_out_after=sheet.timeout)
+        if attempt.ended_as is not None:
+            return await self._ordered(attempt, end)
         if end.exit_status is None:
             return outcome_of(end, None)
         if end.launch_failure and end.exit_status == NO_STATUS_FILE:
@@ -94,12 +104,8 @@ class Conclusion:
         if end.launch_failure and (interpreter := missing_interpreter(attempt.program)):
             words = f"{attempt.program}: its interpreter {interpreter!r} does not exist"
             return outcome_of(replace(end, launch_failure=words), None)
-        reader = self._ensemble.reader(sheet.instrument)
-        status, out, err = end.exit_status, attempt.files.name("out"), attempt.files.name("err")
-        result = await with_means(
-            attempt, "its result cannot be read", lambda: reader.read(status, out, err)
-        )
-        attempt.outputs = (out,)
+        result = await self._read(attempt, end.exit_status)
+        attempt.outputs = (attempt.files.name("out"),)
         if result.text is not None:
             await self._keep_answer(attempt, result.text)
         for warning in result.warnings:
@@ -108,7 +114,27 @@ class Conclusion:
         if outcome.ended is not Ended.OK:
             folder = attempt.run.run_dir
             return outcome if has_room(folder) else self._without_room(folder, outcome)
-        return await self._validated(attempt, outcome)
+        try:
+            return await self._validated(attempt, outcome)
+        except CutShort:
+            return as_ordered(attempt, outcome)
+
+    async def _ordered(self, attempt: Playing, end: AttemptEnd) -> Outcome:
+        """The outcome of an attempt whose processes were ended on order: what it used counts."""
+        result = None
+        if end.exit_status is not None and not end.launch_failure:
+            result = await self._read(attempt, end.exit_status)
+        timeout = attempt.run.plan.sheets[attempt.num - 1].timeout
+        outcome = outcome_of(end, result, timed_out_after=timeout)
+        return outcome if attempt.ended_as is Ended.TIMEOUT else as_ordered(attempt, outcome)
+
+    async def _read(self, attempt: Playing, status: int) -> InstrumentResult:
+        """What the attempt's output says."""
+        reader = self._ensemble.reader(attempt.run.plan.sheets[attempt.num - 1].instrument)
+        out, err = attempt.files.name("out"), attempt.files.name("err")
+        return await with_means(
+            attempt, "its result cannot be read", lambda: reader.read(status, out, err)
+        )
 
     def _without_room(self, folder: Path, outcome: Outcome) -> Outcome:
         """It could not write what it had to say: nobody knows what would have become of it."""

@@ -20,7 +20,7 @@ from marianne_core.plan.prompt import build_prompt
 from marianne_core.plan.rules import rules_for
 from marianne_core.run.active import ActiveRun, Playing
 from marianne_core.run.attempt_files import AttemptFiles
-from marianne_core.run.conclusion import Conclusion
+from marianne_core.run.conclusion import Conclusion, as_ordered
 from marianne_core.run.ending import Endings
 from marianne_core.run.ensemble import Ensemble
 from marianne_core.run.instrument.command_line import InstrumentError, build_invocation
@@ -148,7 +148,7 @@ class Musician:
             attempt.waited = await shim.gone
         else:
             attempt.waited = await self._exited(attempt, child=True)
-        return await self._conclude(attempt)
+        return await self._conclusion.reach(attempt)
 
     def warm_up(self, run: ActiveRun, num: int, number: int, token: str) -> None:
         """Start the shim of an attempt that is likely next and whose intent is committed."""
@@ -168,14 +168,14 @@ class Musician:
             attempt.doing = f"{_STRANGER}; it is waited for"
         with self._strays.of(attempt):
             await self._exited(attempt, child=False)
-            outcome = await self._conclude(attempt)
+            outcome = await self._conclusion.reach(attempt)
             await self._settle_helpers(attempt)
         return outcome
 
     async def conclude(self, attempt: Playing) -> Outcome:
         """From the shim's end to the outcome: what is left is ended, the result read and validated."""
         with self._strays.of(attempt):
-            outcome = await self._conclude(attempt)
+            outcome = await self._conclusion.reach(attempt)
             await self._settle_helpers(attempt)
         return outcome
 
@@ -240,12 +240,6 @@ class Musician:
         if warning:
             self._log.note(attempt, "sheet.warning", reason=warning)
         return reason
-
-    async def _conclude(self, attempt: Playing) -> Outcome:
-        try:
-            return await self._conclusion.reach(attempt)
-        except CutShort:
-            return as_ordered(attempt)
 
     def _not_started(self, attempt: Playing, error: MztError | OSError | RuntimeError) -> Outcome:
         """Nothing of the instrument ran: through no fault of the sheet, or because of it."""
@@ -393,13 +387,6 @@ def _baseline(attempt: Playing) -> Baseline:
 def _previous(attempt: Playing) -> CrossSheet:
     run = attempt.run
     return collect(run.plan, attempt.num, stdout_of=run.stdout_of, status_of=run.status_of)
-
-
-def as_ordered(attempt: Playing) -> Outcome:
-    """The outcome of an attempt that was ended on order."""
-    assert attempt.ended_as is not None
-    code = "E001" if attempt.ended_as is Ended.TIMEOUT else None
-    return Outcome(attempt.ended_as, code=code, reason=attempt.ended_why)
 
 
 def _digest(text: str) -> str:

@@ -9,7 +9,8 @@ from marianne_core.model.outcome import Ended, Outcome
 from marianne_core.plan.rules import rules_for
 from marianne_core.remember.rows import AttemptRow
 from marianne_core.run.active import ActiveRun, Playing
-from marianne_core.run.musician import Musician, as_ordered
+from marianne_core.run.conclusion import as_ordered
+from marianne_core.run.musician import Musician
 from marianne_core.run.processes import process_age
 from marianne_core.run.recovery import (
     Adopt,

@@ -25,6 +25,9 @@ _BY_ERROR_TYPE = {
     ErrorType.CAPACITY: ("E103", "no capacity"),
 }
 
+_NO_ANSWER = frozenset({ErrorType.RATE_LIMIT, ErrorType.CAPACITY, ErrorType.CONNECTION})
+"""A service that lets a program wait."""
+
 _CRASHES = frozenset(
     {
         *(signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE),
@@ -52,13 +55,19 @@ def outcome_of(
     """The outcome of an attempt whose process is gone; validations come after it.
 
     `result` may be None where there was nothing to read. `timed_out_after` is the sheet's timeout
-    in seconds when its tree was ended for it; then nothing else counts, not even an exit status of
-    0 that came at the last moment. Codes, and whether they may be retried, are those of the field
+    in seconds when its tree was ended for it; then an exit status of 0 that came at the last moment
+    does not count, and neither does an error on the way, unless the service answered nothing at all:
+    some programs ask a service that refuses them again and again until they are ended. Codes, and whether they may be retried, are those of the field
     reference, section 4.5; 128+n is signal n; no word in the output counts unless the profile has
     a pattern for it.
     """
     if timed_out_after is not None:
-        reason = f"timed out after {timed_out_after:g} s; its processes were ended"
+        when = f"timed out after {timed_out_after:g} s"
+        if result is not None and result.error_type in _NO_ANSWER and not result.input_tokens:
+            code, what = _BY_ERROR_TYPE[result.error_type]
+            reason = f"{what}, until it {when}{_said(result)}"
+            return _failed(code, reason, end, result, ended=Ended.TIMEOUT)
+        reason = f"{when}; its processes were ended"
         return _failed("E001", reason, end, result, ended=Ended.TIMEOUT)
     if end.exit_status is None:
         return Outcome(Ended.LOST, code="E999", reason="its shim left no exit status")
