@@ -95,6 +95,13 @@ RESULTS = [
         ),
     ),
     _output(
+        "passing_error_path",
+        (ABSENT, "exit status 1; last line of stdout"),
+        ("text", "exit status 1: si"),
+        see=judgement(lambda seen: seen.outcome.reason[:34].rstrip(), status=1, out=EVENTS),
+        format="jsonl",
+    ),
+    _output(
         "completion_event_type",
         ("thought", "hm"),
         ("done", "si"),

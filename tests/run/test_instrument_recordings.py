@@ -12,7 +12,7 @@ from marianne_core.config.profiles import load_profiles
 from marianne_core.model.outcome import Ended, Outcome
 from marianne_core.run.attempt_files import AttemptFiles, read_end
 from marianne_core.run.instrument.failures import outcome_of
-from marianne_core.run.instrument.result import InstrumentResult, ResultReader
+from marianne_core.run.instrument.result import ErrorType, InstrumentResult, ResultReader
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"
 PROFILES = load_profiles()
@@ -111,6 +111,7 @@ FAILURES = [
     ("codex-cli", "quota", LIMIT, "Quota exceeded."),
     ("codex-cli", "overload", BUSY, "unexpected status 529"),
     ("codex-cli", "overload503", BUSY, "unexpected status 503 Service Unavailable"),
+    ("codex-cli", "refused", REFUSED, "waiting for network"),
     ("codex-cli", "auth401", AUTH, "unexpected status 401 Unauthorized"),
     ("codex-cli", "nokey", AUTH, "Missing environment variable: `STUB_KEY`"),
     ("codex-cli", "no-git", OTHER, "Not inside a trusted directory"),
@@ -168,8 +169,7 @@ def test_a_turn_that_fails(
 def test_every_recording_is_looked_at() -> None:
     recorded = {(path.parent.name, path.stem) for path in RECORDINGS.glob("*/*.status")}
     looked_at = {turn[:2] for turn in TURNS} | {failure[:2] for failure in FAILURES}
-    unread = {("codex-cli", "refused")}
-    assert recorded == looked_at | unread
+    assert recorded == looked_at
 
 
 def test_what_was_spent_before_a_failure_counts(tmp_path: Path) -> None:
@@ -192,11 +192,16 @@ def test_gemini_s_exit_statuses_are_no_signals(case: str, tmp_path: Path) -> Non
     assert outcome.signal is None
 
 
-def test_codex_that_waits_for_the_network_is_told_by_how_it_was_ended(tmp_path: Path) -> None:
-    """It waits for ever: only a timeout ends it, and that is told from what ended it."""
-    result, outcome = read("codex-cli", "refused", tmp_path)
-    assert not result.success
-    assert outcome.code == KILLED
+def test_an_error_that_codex_got_over_is_not_why_it_ended(tmp_path: Path) -> None:
+    profile = PROFILES.get("codex-cli")
+    assert profile is not None
+    assert profile.cli is not None
+    lines = (RECORDINGS / "codex-cli/refused.out").read_text().splitlines()
+    out = tmp_path / "out"
+    reader = ResultReader(profile.cli)
+    for more, error_type in (([], ErrorType.CONNECTION), (['{"type":"item.started"}'], None)):
+        out.write_text("\n".join([*lines, *more, ""]))
+        assert reader.read_now(143, out, tmp_path / "err").error_type is error_type
 
 
 SAYS = "I will handle the rate limit (429), Invalid API key, overloaded, ECONNREFUSED, quota"

@@ -127,6 +127,9 @@ class CliOutputConfig(Strict):
     """Where the answer stands."""
     error_path: str | None = None
     """Where an error's text stands."""
+    passing_error_path: str | None = None
+    """Where the text of an error stands after which the program tries again; it counts when the
+    output ends with it (jsonl)."""
     completion_event_type: str | None = None
     """`type` of the line that holds the answer (jsonl)."""
     completion_event_filter: dict[str, Any] | None = None

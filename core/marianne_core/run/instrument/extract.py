@@ -59,6 +59,7 @@ class Extractor:
         for path in (
             output.result_path,
             output.error_path,
+            output.passing_error_path,
             output.input_tokens_path,
             output.output_tokens_path,
             output.cost_path,
@@ -103,6 +104,7 @@ class EventReader:
         self._text: str | None = None
         self._pieces: list[str] = []
         self._error: str | None = None
+        self._passing_error: str | None = None
         self._succeeded = False
         self._http_status: int | None = None
         output = self._output
@@ -119,6 +121,9 @@ class EventReader:
         self.see_error(event)
         self.see_verdict(event)
         output, errors = self._output, self._errors
+        if output.passing_error_path:
+            # Any other event shows that the program got over it.
+            self._passing_error = as_text(find_first(event, output.passing_error_path))
         if _is_event(event, output.completion_event_type, output.completion_event_filter):
             self.see_answer(event)
         elif self._pieces:
@@ -133,7 +138,7 @@ class EventReader:
         inputs, outputs, costs = self._used
         return Extract(
             text="".join(self._pieces) if self._pieces else self._text,
-            error=self._error,
+            error=self._error if self._passing_error is None else self._passing_error,
             usage=Usage(_tokens(inputs), _tokens(outputs), sum(costs.values()) if costs else None),
             limited=self._limited,
             succeeded=self._succeeded,
