@@ -175,7 +175,6 @@ AGENTS: tuple[Agent, ...] = (
     Agent(
         *("opencode", "opencode", "stand-in/m", _opencode),
         cost=_PRICE,
-        asks_for_ever=frozenset({"limit", "overload", "refused"}),
     ),
     Agent("gemini-cli", "gemini", "gemini-2.5-flash", _gemini, overload=OVERLOAD_503),
     Agent("aider", "aider", "openai/m", _aider, overload=OVERLOAD_503, without_tools=_edit),

@@ -57,9 +57,9 @@ def outcome_of(
     `result` may be None where there was nothing to read. `timed_out_after` is the sheet's timeout
     in seconds when its tree was ended for it; then an exit status of 0 that came at the last moment
     does not count, and neither does an error on the way, unless the service answered nothing at all:
-    some programs ask a service that refuses them again and again until they are ended. Codes, and whether they may be retried, are those of the field
-    reference, section 4.5; 128+n is signal n; no word in the output counts unless the profile has
-    a pattern for it.
+    some programs ask a service that refuses them again and again until they are ended. Codes, and
+    whether they may be retried, are those of the field reference, section 4.5; 128+n is signal n; no
+    word in the output counts unless the profile has a pattern for it.
     """
     if timed_out_after is not None:
         when = f"timed out after {timed_out_after:g} s"
