@@ -412,7 +412,7 @@ def test_a_subreaper_gets_the_orphans_and_reaps_them() -> None:
             sys.exit(77)
         own = subprocess.Popen(["sleep", "60"], start_new_session=True)
         helper = subprocess.Popen(["sleep", "60"])
-        subprocess.run(["sh", "-c", "setsid sh -c 'read x; exit 3' & echo"], stdin=None)
+        subprocess.run(["sh", "-c", "setsid sleep 60 & echo"], stdin=None)
         deadline = time.monotonic() + 20
         while not (adopted := adopted_children({own.pid})) and time.monotonic() < deadline:
             time.sleep(0.002)
