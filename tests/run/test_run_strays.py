@@ -91,6 +91,8 @@ async def test_a_daemon_of_a_command_that_decides_is_ended_before_its_sheet_is_o
     for attempt in (skips, validated):
         await band.musician.play(attempt)
         assert not is_alive(int(await written(band.workspace / "pid")))
+        # Else the next command sees the old pid, and ends before its own daemon has written.
+        (band.workspace / "pid").unlink()
         (band.workspace / "pid").unlink()
 
 
