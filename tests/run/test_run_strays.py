@@ -84,16 +84,17 @@ async def test_a_daemon_of_a_command_that_decides_is_ended_before_its_sheet_is_o
           skip_when_command: {{1: {{command: "{_DAEMON}; {verdict}"}}}}
         """,
     )
+    # Another file, and no second try: with an old pid in the file, the command would be over before
+    # its daemon has written.
+    daemon = _DAEMON.replace("'", '"').replace("pid", "other")
     validated = band.attempt(
         "true",
-        f"validations: [{{type: command_succeeds, command: '{_DAEMON.replace(chr(39), chr(34))}; {verdict}'}}]",
+        "validations:\n"
+        f"  - {{type: command_succeeds, retry_count: 0, command: '{daemon}; {verdict}'}}",
     )
-    for attempt in (skips, validated):
+    for attempt, file in ((skips, "pid"), (validated, "other")):
         await band.musician.play(attempt)
-        assert not is_alive(int(await written(band.workspace / "pid")))
-        # Else the next command sees the old pid, and ends before its own daemon has written.
-        (band.workspace / "pid").unlink()
-        (band.workspace / "pid").unlink()
+        assert not is_alive(int(await written(band.workspace / file)))
 
 
 async def test_a_look_that_fails_is_made_again(band: Band, monkeypatch: pytest.MonkeyPatch) -> None:
