@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from typing import Any
 
 from marianne_core.read.dialects.values import short, text_of
@@ -65,7 +66,7 @@ class Page:
             self._in_line = not text.endswith("\n")
 
 
-class EventFormatter:
+class EventFormatter(ABC):
     """A formatter (`dialects.Formatter`) of events; a dialect says what each of them means."""
 
     def __init__(self, line_limit: int = LINE_LIMIT) -> None:
@@ -77,9 +78,9 @@ class EventFormatter:
         self._error = ("", 0)
         self.page = Page()
 
+    @abstractmethod
     def event(self, event: dict[str, Any]) -> None:
         """Show one event. No values are certain: anybody may have printed it."""
-        raise NotImplementedError
 
     def feed(self, data: bytes) -> str:
         """What is certain so far."""
