@@ -116,14 +116,16 @@ def reason_of(run: RunRow, conductor: LockHolder | None) -> str:
 
 
 def seconds_of(run: RunRow, conductor: LockHolder | None, now: float) -> float | None:
-    """Seconds that a run has taken at wall-clock time `now`; None before its start.
+    """Seconds that a run has taken at wall-clock time `now`; None before its start, and when nobody
+    knows.
 
     The time of a run on which nobody works stands still.
     """
     if run.started_at is None:
         return None
     if run.status is JobStatus.PAUSED or is_interrupted(run, conductor):
-        return run.elapsed
+        # Its conductor was killed while the time went on: what is stored is from before.
+        return run.elapsed if run.counted_at is None else None
     return (run.finished_at or now) - run.started_at
 
 
