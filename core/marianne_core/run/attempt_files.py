@@ -142,11 +142,16 @@ def open_status_locked(path: Path | str) -> int:
     and other kinds of OSError.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    fd = lift_descriptor(os.open(path, flags, 0o600))
+    new = True
+    try:
+        fd = lift_descriptor(os.open(path, flags | os.O_EXCL, 0o600))
+    except FileExistsError:
+        new = False
+        fd = lift_descriptor(os.open(path, flags, 0o600))
     try:
         if not _try_lock(fd, fcntl.LOCK_EX):
             raise BlockingIOError(errno.EWOULDBLOCK, "an attempt of this sheet is alive", str(path))
-        if os.fstat(fd).st_size:
+        if not new and os.fstat(fd).st_size:
             # An earlier attempt of the same number that is proved not to run; only the holder of
             # the lock may empty the file.
             os.ftruncate(fd, 0)

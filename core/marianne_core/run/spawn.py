@@ -255,15 +255,18 @@ class _Library:
 
     def __init__(self) -> None:
         """Raises OSError or AttributeError where they are not to be had."""
-        library = ctypes.CDLL(None)
+        # Calls of PyDLL keep the interpreter's lock: to give it up for a few instructions, and to
+        # wait for it again, costs far more than they do.
+        library, letting_go = ctypes.PyDLL(None), ctypes.CDLL(None)
         pointer, number, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
 
-        def function(name: str, *arguments: Any) -> Any:
-            found = getattr(library, name)
+        def function(name: str, *arguments: Any, of: ctypes.CDLL = library) -> Any:
+            found = getattr(of, name)
             found.argtypes, found.restype = arguments, number
             return found
 
-        self.spawn = function("posix_spawn", pointer, text, pointer, pointer, pointer, pointer)
+        spawn = pointer, text, pointer, pointer, pointer, pointer
+        self.spawn = function("posix_spawn", *spawn, of=letting_go)
         actions = "posix_spawn_file_actions_"
         self.init = function(f"{actions}init", pointer)
         self.destroy = function(f"{actions}destroy", pointer)

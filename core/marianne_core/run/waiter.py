@@ -122,7 +122,9 @@ class Waiter:
     def _wait_for_pidfd(self, fd: int, child: int | None = None) -> Ended:
         future: Ended = self._loop.create_future()
         try:
-            self._opened_epoll().register(fd, select.EPOLLIN)
+            # Told once: a program that is just being started has a copy of the descriptor, so that
+            # it may stand here for a moment after it was closed.
+            self._opened_epoll().register(fd, select.EPOLLIN | select.EPOLLONESHOT)
         except OSError:
             os.close(fd)
             raise
@@ -144,8 +146,6 @@ class Waiter:
 
     def _some_ended(self, epoll: select.epoll) -> None:
         for fd, _ in epoll.poll(0):
-            # Not by the closing: a program that is just being started still has a copy of it.
-            epoll.unregister(fd)
             future = self._pidfds.pop(fd)
             try:
                 result = _reap_pidfd(fd)
