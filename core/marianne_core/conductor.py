@@ -24,6 +24,7 @@ from marianne_core.config.profiles import Profiles, load_profiles, profile_direc
 from marianne_core.decide.baton import Baton
 from marianne_core.model.clock import Clock, SystemClock
 from marianne_core.model.errors import InputError, NoConductorError, StateError
+from marianne_core.model.moments import wait_words
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus, SheetStatus
@@ -242,6 +243,11 @@ class Conductor:
         await self._broom.remove(run_ids)
         return len(run_ids)
 
+    async def clear_rate_limits(self, instrument: str | None = None) -> int:
+        """Use an instrument again that a rate limit has parked, or all; how many limits were lifted."""
+        self._check()
+        return await self._commands.clear_rate_limits(instrument)
+
     def drain(self) -> None:
         """Start nothing new; running sheets end, and their jobs are paused."""
         self._check()
@@ -278,9 +284,9 @@ class Conductor:
         ref = JobRef.parse(job)
         await self._journal.written()
         picture, run_id = await asyncio.to_thread(self._read_status, ref)
-        now = self._clock.now()
+        now, wall = self._clock.now(), self._clock.wall()
         if not picture["reason"] and (wait := self._engine.wait_of_run(run_id)):
-            picture["reason"] = wait.words(now)
+            picture["reason"] = wait_words(wait, now, wall)
         if self._store_trouble is not None and not JobStatus(picture["status"]).terminal:
             picture["reason"] = (
                 f"the store cannot be written, this may be old: {self._store_trouble}"
@@ -294,10 +300,27 @@ class Conductor:
                 # Waiting for a retry, the wait tells the sheet's reason itself.
                 told = wait.reason is WaitReason.RETRY
                 before = f"{sheet['reason']}; " if sheet["reason"] and not told else ""
-                sheet["reason"] = before + wait.words(now)
+                sheet["reason"] = before + wait_words(wait, now, wall)
             if number % 500 == 499:
                 await asyncio.sleep(0)
         return picture
+
+    async def rate_limits(self) -> list[dict[str, Any]]:
+        """The rate limits that hold: `instrument`, `model` (None = all of it), `until` (seconds since
+        the epoch), `seconds_remaining`, `reason`, `told_at`."""
+        self._check()
+        wall = self._clock.wall()
+        return [
+            {
+                "instrument": limit.instrument,
+                "model": limit.model,
+                "until": limit.until,
+                "seconds_remaining": round(limit.until - wall, 1),
+                "reason": limit.reason,
+                "told_at": limit.told_at,
+            }
+            for limit in self._engine.limits
+        ]
 
     async def list_jobs(self) -> list[dict[str, Any]]:
         """The newest run of every job, newest first."""

@@ -44,6 +44,12 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("resume", "Go on with a paused, failed or cancelled job.", "mzt resume my-score"),
         Entry("cancel", "End a job and the processes of its sheets.", "mzt cancel my-score"),
         Entry("retry", "Run failed sheets again.", "mzt retry my-score --sheet 3"),
+        Entry(
+            "clear-rate-limits",
+            "Use instruments again that a rate limit has parked.",
+            "mzt clear-rate-limits -i claude-code",
+            "clear_rate_limits",
+        ),
         Entry("clear", "Forget jobs that are over, with their files.", "mzt clear --status failed"),
     ),
     "Set up": (

@@ -31,7 +31,8 @@ def event_line(
     elif subject == "sheets":
         what = f"{_sheets_words(event.data)} {happening}"
     else:
-        what = f"{subject.removeprefix('baton.').replace('.', ' ') or 'event'} {happening}"
+        subject = subject.removeprefix("baton.").replace(".", " ").replace("_", " ")
+        what = f"{subject or 'event'} {happening}"
     separator = " - " if plain else " · "
     parts = [one_line(what), *_detail_words(event.data)]
     reason = event.data.get("reason")

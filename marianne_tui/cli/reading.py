@@ -6,15 +6,17 @@ Fast commands use it: stdlib only, neither asyncio nor pydantic.
 from __future__ import annotations
 
 import os
+import time
 from typing import Any, NamedTuple
 
 from marianne_core.model.errors import InputError, MztError, NoConductorError
+from marianne_core.model.moments import parked_words
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus, SheetStatus
 from marianne_core.remember.home import Home
 from marianne_core.remember.lock import LockHolder, StateLock
 from marianne_core.remember.queries import open_reader, status_dict
-from marianne_core.remember.rows import RunRow, SheetRow
+from marianne_core.remember.rows import LimitRow, RunRow, SheetRow
 
 LIVE_TIMEOUT = 3.0
 """Seconds a busy conductor has to answer before the store is shown instead."""
@@ -71,22 +73,28 @@ def picture_of(home: Home, ref: JobRef, *, ask: bool = True) -> Picture:
     with open_reader(home) as reader, reader.snapshot():
         run = reader.get_run(ref)
         sheets = reader.sheets(run.run_id)
+        limits = [] if run.status.terminal else reader.limits(time.time())
     status = None
     # A run that is over does not change any more: the store knows all of it.
     if ask and conductor is not None and not run.status.terminal:
         status = _live_status(home, run)
     if status is None:
-        return Picture(run, sheets, _stored_status(run, sheets, conductor), False, conductor)
+        status = _stored_status(run, sheets, limits, conductor)
+        return Picture(run, sheets, status, False, conductor)
     return Picture(run, sheets, status, True, conductor)
 
 
 def _stored_status(
-    run: RunRow, sheets: list[SheetRow], conductor: LockHolder | None
+    run: RunRow,
+    sheets: list[SheetRow],
+    limits: list[LimitRow],
+    conductor: LockHolder | None,
 ) -> dict[str, Any]:
     """The status from the store, with the reasons that only a moment without a conductor has."""
     interrupted = is_interrupted(run, conductor)
     status = status_dict(run, sheets, interrupted=interrupted)
     status["reason"] = reason_of(run, conductor)
+    _tell_limits(status["sheets"], sheets, limits)
     if interrupted:
         waits, runs = "no conductor is running", "may still run; no conductor is running"
     elif run.status is JobStatus.PAUSED:
@@ -100,6 +108,24 @@ def _stored_status(
             elif not SheetStatus(sheet["status"]).terminal:
                 sheet["reason"] = waits
     return status
+
+
+def limit_words(limit: LimitRow) -> str:
+    """`rate limit of claude-code/opus: parked until 15:00`."""
+    name = limit.instrument if limit.model is None else f"{limit.instrument}/{limit.model}"
+    return parked_words(name, limit.until, time.time())
+
+
+def _tell_limits(shown: list[dict[str, Any]], rows: list[SheetRow], limits: list[LimitRow]) -> None:
+    """Sheets that met a limit say until when it holds."""
+    if not limits:
+        return
+    for sheet, row in zip(shown, rows, strict=True):
+        if row.status is SheetStatus.WAITING:
+            for limit in limits:
+                if limit.instrument == row.instrument and limit.model in (None, row.model):
+                    sheet["reason"] = f"{sheet['reason']}; {limit_words(limit)}"
+                    break
 
 
 def is_interrupted(run: RunRow, conductor: LockHolder | None) -> bool:

@@ -11,7 +11,7 @@ from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus
 from marianne_core.remember.lock import LockHolder
 from marianne_core.remember.queries import open_reader
-from marianne_core.remember.rows import SheetRow
+from marianne_core.remember.rows import LimitRow, SheetRow
 from marianne_tui.cli.columns import Cell, table
 from marianne_tui.cli.listing import run_cells
 from marianne_tui.cli.output import print_json
@@ -28,6 +28,7 @@ from marianne_tui.cli.reading import (
     Picture,
     conductor_of,
     find_home,
+    limit_words,
     picture_of,
     reason_of,
     run_dict,
@@ -75,17 +76,21 @@ def _house(as_json: bool) -> None:
         recent = reader.list_runs(
             statuses=[s for s in JobStatus if s.terminal], newest_only=True, limit=_RECENT
         )
+        limits = reader.limits(time.time())
     if as_json:
         print_json(
             {
                 "conductor": _conductor_dict(conductor),
                 "active": [run_dict(run, conductor) for run in active],
                 "recent": [run_dict(run, conductor) for run in recent],
+                "rate_limits": [_limit_dict(limit) for limit in limits],
             }
         )
         return
     plain, colour = ascii_only(sys.stdout), wants_colour(sys.stdout)
     print(_who(conductor))
+    for limit in limits:
+        print(f"{one_line(limit_words(limit))} (mzt clear-rate-limits lifts it)")
     for title, runs in (("active", active), ("recent", recent)):
         if not runs:
             continue
@@ -110,6 +115,16 @@ def _conductor_dict(conductor: LockHolder | None) -> dict[str, Any] | None:
     if conductor is None:
         return None
     return {"pid": conductor.pid, "version": conductor.version, "socket": conductor.socket}
+
+
+def _limit_dict(limit: LimitRow) -> dict[str, Any]:
+    return {
+        "instrument": limit.instrument,
+        "model": limit.model,
+        "until": limit.until,
+        "reason": limit.reason,
+        "told_at": limit.told_at,
+    }
 
 
 def _who(conductor: LockHolder | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from marianne_core.decide.baton import Baton
 from marianne_core.decide.messages import (
     AttemptEnded,
+    InstrumentParked,
     Kill,
     Launch,
     Limits,
@@ -54,6 +55,8 @@ class Hall:
                     words.append(f"launch {num}.{attempt} {mode}")
                 case Kill(_, num, attempt, ended, _):
                     words.append(f"kill {num}.{attempt} {ended}")
+                case InstrumentParked(_, _, instrument, model, until, _, _):
+                    words.append(f"park {instrument} {model} for {until - self.now:g}")
                 case RunChanged(_, status, _):
                     words.append(f"run {status}")
                 case SheetsChanged(_, blocks, record):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from marianne_core.model.outcome import Ended, Limit, Outcome
 from tests.effects.drama import BAD, HALF, OK, Drama, perform
 from tests.effects.probe import effect
 from tests.effects.world import World
@@ -13,6 +14,11 @@ def _failing(world: World) -> Drama:
 
 def _half_done(world: World) -> Drama:
     return perform(world, lambda num, attempt: (1.0, HALF))
+
+
+def _limited(world: World) -> Drama:
+    refused = Outcome(Ended.FAILED, code="E102", limit=Limit())
+    return perform(world, lambda num, attempt: (1.0, refused))
 
 
 def _first_fails(world: World) -> list[int]:
@@ -75,6 +81,14 @@ PROBES = [
         (60, ["normal"]),
         see=lambda world: _half_done(world).modes,
         score={"retry": {"max_completion_attempts": 1}},
+    ),
+    effect("rate_limit.max_waits", (1, 2), (3, 4), see=lambda w: len(_limited(w).launches)),
+    effect(
+        "rate_limit.wait_minutes",
+        (60, [3601.0]),
+        (5, [301.0]),
+        see=lambda world: _limited(world).gaps,
+        score={"rate_limit": {"max_waits": 1}},
     ),
     effect(
         "parallel.enabled",

@@ -42,6 +42,8 @@ class Agent:
     """How its service says that it is overloaded."""
     asks_for_ever: frozenset[str] = frozenset()
     """Cases in which it asks again and again, so that the sheet's timeout has to end it."""
+    passes_on_waits: bool = True
+    """It prints how long a limit holds, as its service says."""
     without_tools: Callable[[WriteFile], str] | None = None
     """How it is told to write a file when it has no tools."""
 
@@ -171,6 +173,7 @@ AGENTS: tuple[Agent, ...] = (
         *("codex-cli", "codex", "gpt-5.5", _codex),
         overload=OVERLOAD_503,
         asks_for_ever=frozenset({"refused"}),
+        passes_on_waits=False,
     ),
     Agent(
         *("opencode", "opencode", "stand-in/m", _opencode),

@@ -63,6 +63,11 @@ class StandIn:
         self._thread.join()
         self._server.server_close()
 
+    def answer_with(self, *turns: Turn) -> None:
+        """From now on the script is another one, from its first turn on."""
+        with self._lock:
+            self._turns, self.played = turns, 0
+
     def answer(self, path: str, request: Json) -> tuple[Turn, Used, Call | None]:
         """What this call gets: its turn, what it uses, and the call of a tool where it is one."""
         main = self._told is not None or any(True for _ in offered(request))

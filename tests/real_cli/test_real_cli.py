@@ -21,9 +21,12 @@ from tests.real_cli.agents import AGENTS, Agent, folder
 from tests.real_cli.stage import Stage, until
 from tests.real_cli.stand_in import StandIn
 from tests.real_cli.table import PROPERTY
-from tests.real_cli.turns import LIMIT, READ, WRITTEN, Say, Stream, Turn, WriteFile
+from tests.real_cli.turns import LIMIT, LIMIT_SECONDS, READ, WRITTEN, Say, Stream, Turn, WriteFile
 
 pytestmark = pytest.mark.real_cli
+
+_UNTOLD = 3600.0
+"""Seconds for which a limit is taken to hold that does not say so: what a score says by default."""
 
 _SOON = 20
 """Timeout in seconds of a sheet whose program tries for ever."""
@@ -93,9 +96,24 @@ async def test_writes(stage: Stage) -> None:
 
 
 async def test_limit(stage: Stage) -> None:
-    with service(stage, LIMIT):
-        attempt = await _in_vain(stage, "limit")
-    assert attempt.code == "E102", attempt.reason
+    """It waits as long as the service says, and then goes on; that costs no retry."""
+    with service(stage, LIMIT) as stand_in:
+        async with stage.conductor() as conductor:
+            await submit(conductor, stage.piece())
+            await until(lambda: stage.sheet_rows()[0].status == "waiting", "it was refused")
+            (limit,) = await conductor.rate_limits()
+            stand_in.answer_with(Say())
+            assert await conductor.clear_rate_limits() == 1
+            await stage.settle(conductor)
+    refused, answered = stage.attempts()
+    assert (refused.ended, refused.code) == ("failed", "E102"), refused.reason
+    wanted = LIMIT_SECONDS if stage.agent.passes_on_waits else _UNTOLD
+    # It counts from when it was printed; some programs take their time to leave after that.
+    assert wanted - 20.0 < limit["until"] - limit["told_at"] < wanted + 1.0
+    assert limit["instrument"] == stage.agent.instrument
+    assert answered.ended == "ok", answered.reason
+    (sheet,) = stage.sheet_rows()
+    assert (sheet.retries_used, sheet.waits_used) == (0, 1)
 
 
 async def test_overload(stage: Stage) -> None:

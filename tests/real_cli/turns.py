@@ -63,11 +63,13 @@ class Refuse:
 
 Turn = Say | Stream | WriteFile | Refuse
 
+LIMIT_SECONDS = 97
+"""How long the limit holds, in the words of the service."""
 LIMIT = Refuse(
     429,
     "rate_limit_error",
-    "This request would exceed your account's rate limit. Please try again in 1 s.",
-    {"retry-after": "1"},
+    f"This request would exceed your account's rate limit. Please try again in {LIMIT_SECONDS} s.",
+    {"retry-after": "1"},  # for the program itself: nobody wants to wait for its own tries
 )
 OVERLOAD = Refuse(529, "overloaded_error", "Overloaded")
 OVERLOAD_503 = Refuse(503, "server_error", "The model is overloaded. Please try again later.")

@@ -94,7 +94,7 @@ async def test_no_row_of_a_cleared_run_is_left(store, history) -> None:
         assert {run_id for (run_id,) in rows}.isdisjoint({1, 2, 3}), table
         assert rows, table
     names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    others = {"jobs", "marks", "sqlite_sequence"}
+    others = {"jobs", "limits", "marks", "sqlite_sequence"}
     assert {name for (name,) in names} == {*TABLES_OF_A_RUN, *others}
     jobs = {job_id for (job_id,) in connection.execute("SELECT job_id FROM jobs")}
     assert "a" not in jobs

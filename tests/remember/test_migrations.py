@@ -28,6 +28,7 @@ from marianne_core.remember.schema import APPLICATION_ID
 from marianne_core.remember.writing import apply
 
 STORED = Path(__file__).parents[1] / "data" / "store-v1.db"
+STORED_3 = STORED.with_name("store-v3.db")
 """Written by version 1 of the schema: one finished run, one with an attempt that is not over."""
 
 
@@ -118,7 +119,21 @@ def test_version_2_knows_what_was_ordered_to_end(home: Home) -> None:
     ]
 
 
+def test_a_stored_database_of_version_3_is_read(home: Home) -> None:
+    shutil.copy(STORED_3, home.database)
+    assert schema_of(home.database, MIGRATIONS[:3]) == schema_of(
+        home.database.with_name("new.db"), MIGRATIONS[:3]
+    )
+    open_database(home.database).close()
+    with open_reader(home) as reader:
+        (unfinished,) = reader.unfinished_runs()
+        assert (unfinished.run.elapsed, unfinished.run.counted_at) == (12.5, 100.0)
+        assert {sheet.waits_used for sheet in unfinished.sheets} == {0}
+        assert reader.limits(0.0) == []
+
+
 NEXT = (*MIGRATIONS, ("ALTER TABLE runs ADD COLUMN mood TEXT", "UPDATE runs SET mood = 'calm'"))
+NEXT_VERSION = SCHEMA_VERSION + 1
 
 
 def test_an_older_database_is_brought_forward_with_its_rows(home: Home) -> None:
@@ -144,10 +159,12 @@ def test_a_migration_that_fails_changes_nothing(home: Home) -> None:
 def test_a_newer_database_is_refused_untouched(home: Home) -> None:
     open_database(home.database, NEXT).close()
     before = home.database.read_bytes()
-    with pytest.raises(StateError, match=r"has version 4, .* knows versions up to 3") as caught:
+    with pytest.raises(
+        StateError, match=f"has version {NEXT_VERSION}, .* knows versions up to {SCHEMA_VERSION}"
+    ) as caught:
         open_database(home.database)
     assert "newer mzt" in caught.value.hint
-    with pytest.raises(StateError, match="has version 4"):
+    with pytest.raises(StateError, match=f"has version {NEXT_VERSION}"):
         open_reader(home)
     assert home.database.read_bytes() == before
 
@@ -158,7 +175,7 @@ def test_a_newer_database_with_an_unfinished_log_is_refused_untouched(home: Home
     writer.execute("CREATE TABLE more (x)")
     files = [home.database, home.database.with_name("marianne.db-wal")]
     before = [file.read_bytes() for file in files]
-    with pytest.raises(StateError, match="has version 4"):
+    with pytest.raises(StateError, match=f"has version {NEXT_VERSION}"):
         open_database(home.database)
     assert [file.read_bytes() for file in files] == before
     writer.close()
@@ -166,8 +183,10 @@ def test_a_newer_database_with_an_unfinished_log_is_refused_untouched(home: Home
 
 def test_a_reader_waits_for_the_conductor_to_migrate(home: Home) -> None:
     open_database(home.database).close()
-    with pytest.raises(StateError, match="has version 3, this program reads version 4") as caught:
-        open_for_reading(home.database, version=4)
+    with pytest.raises(
+        StateError, match=f"has version {SCHEMA_VERSION}, this program reads version {NEXT_VERSION}"
+    ) as caught:
+        open_for_reading(home.database, version=NEXT_VERSION)
     assert "mzt run and mzt resume start one" in caught.value.hint
 
 

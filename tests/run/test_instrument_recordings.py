@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -12,11 +13,14 @@ from marianne_core.config.profiles import load_profiles
 from marianne_core.model.outcome import Ended, Outcome
 from marianne_core.run.attempt_files import AttemptFiles, read_end
 from marianne_core.run.instrument.failures import outcome_of
+from marianne_core.run.instrument.reset_time import Reset
 from marianne_core.run.instrument.result import ErrorType, InstrumentResult, ResultReader
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"
 PROFILES = load_profiles()
 OLDER = "claude-code-2.1.197"
+RECORDED = 1767200000.0
+"""When the programs are pretended to have printed that: 2025-12-31, 16:53:20 UTC."""
 
 
 def read(instrument: str, case: str, folder: Path) -> tuple[InstrumentResult, Outcome]:
@@ -32,6 +36,7 @@ def read(instrument: str, case: str, folder: Path) -> tuple[InstrumentResult, Ou
             shutil.copy(source, path)
         else:
             path.touch()
+        os.utime(path, (RECORDED, RECORDED))
     status = (recorded / f"{case}.status").read_text().strip()
     files.status.write_text(f"77\n={status}\n")
     end = read_end(files, "recorded", None)
@@ -178,10 +183,30 @@ def test_what_was_spent_before_a_failure_counts(tmp_path: Path) -> None:
     assert outcome.cost_usd == pytest.approx(0.000696)
 
 
-def test_the_event_of_a_limit_is_kept(tmp_path: Path) -> None:
-    """It alone has the exact time."""
-    result, _ = read("claude-code", "oauth-limit", tmp_path)
-    assert '"resetsAt": 1767225600' in result.limit_event
+@pytest.mark.parametrize(
+    ("instrument", "case", "seconds", "by_clock"),
+    [
+        ("claude-code", "limit", 30, False),
+        (OLDER, "limit", 30, False),
+        # The event has the exact time, the words only the minute.
+        ("claude-code", "oauth-limit", 1767225600 - RECORDED, True),
+        ("aider", "limit", 3, False),
+        ("cline-cli", "limit", 3, False),
+        ("gemini-cli", "limit", 30, False),
+        ("opencode", "limit-logs", 30, False),
+    ],
+)
+def test_the_end_of_a_limit(
+    instrument: str, case: str, seconds: float, by_clock: bool, tmp_path: Path
+) -> None:
+    result, _ = read(instrument, case, tmp_path)
+    assert result.reset == Reset(RECORDED + seconds, by_clock)
+
+
+@pytest.mark.parametrize("case", ["limit", "quota"])
+def test_codex_does_not_tell_when_a_limit_ends(case: str, tmp_path: Path) -> None:
+    result, _ = read("codex-cli", case, tmp_path)
+    assert (result.error_type, result.reset) == (ErrorType.RATE_LIMIT, None)
 
 
 @pytest.mark.parametrize("case", ["limit", "auth401", "overload503"])

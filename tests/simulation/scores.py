@@ -8,7 +8,7 @@ from marianne_core.decide.messages import (
     RunPolicy,
     SheetTask,
 )
-from marianne_core.model.outcome import Ended, Outcome
+from marianne_core.model.outcome import Ended, Limit, Outcome
 
 INSTRUMENTS = (("cli", None, True), ("claude-code", None, False), ("claude-code", "opus", False))
 
@@ -40,6 +40,8 @@ def random_policy(rng: Random) -> RunPolicy:
     parallel = rng.random() < 0.7
     return RunPolicy(
         max_retries=rng.choice((0, 1, 3)),
+        max_waits=rng.choice((1, 24)),
+        limit_wait=rng.choice((5.0, 100.0)),
         base_delay=rng.choice((0.0, 1.0, 10.0)),
         max_completion_attempts=rng.choice((0, 2)),
         max_concurrent=rng.randint(2, 5) if parallel else 1,
@@ -62,6 +64,8 @@ def random_outcome(rng: Random, trouble: float) -> Outcome:
             Outcome(Ended.FAILED, exit_code=1),
             Outcome(Ended.FAILED, retriable=False, code="E505", reason="not found"),
             Outcome(Ended.FAILED, min_delay=30.0, code="E101"),
+            Outcome(Ended.FAILED, code="E102", limit=Limit(rng.choice((0.0, 7.0, None)))),
+            Outcome(Ended.TIMEOUT, code="E102", limit=Limit(20.0, by_clock=True)),
             Outcome(Ended.SKIPPED, reason="skip_when"),
             Outcome(Ended.LOST),
             Outcome(Ended.NEVER_RAN),

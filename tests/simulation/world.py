@@ -17,6 +17,7 @@ from marianne_core.decide.messages import (
     CancelRun,
     Effect,
     HoldDispatch,
+    InstrumentParked,
     Kill,
     Launch,
     Limits,
@@ -93,7 +94,7 @@ class World:
         self.baton = Baton(self.limits, seed)
         self.books: dict[int, Book] = {}
         self.hold: Wait | None = None
-        self.parked: dict[str, float | None] = {}
+        self.parked: dict[tuple[str, str | None], float | None] = {}
         self.log: list[str] = []
 
     # --- the day --------------------------------------------------------------------------------
@@ -193,8 +194,8 @@ class World:
             self.send(LimitsChanged(self.limits))
         elif kind == "park":
             name = self.rng.choice(("cli", "claude-code"))
-            self.parked[name] = self.rng.choice((None, self.now + 50))
-            self.send(ParkInstrument(name, self.parked[name]))
+            self.parked[name, None] = until = self.rng.choice((None, self.now + 50))
+            self.send(ParkInstrument(name, until))
         elif kind == "unpark":
             self.parked.clear()
             self.send(UnparkInstrument())
@@ -230,8 +231,8 @@ class World:
                 attempt.killed = None  # the order died with the conductor; it is given again
         self.baton = Baton(self.limits, self.seed + 1)
         self.send(HoldDispatch(Wait(WaitReason.DRAINING)))
-        for name, until in self.parked.items():
-            self.send(ParkInstrument(name, until))
+        for (name, model), until in self.parked.items():
+            self.send(ParkInstrument(name, until, model))
         for run_id, book in self.books.items():
             over = book.status is not None and book.status.terminal
             self.send(
@@ -293,6 +294,14 @@ class World:
                 self._sheet_changed(book, num, effect.record)
         elif isinstance(effect, SheetChanged):
             self._sheet_changed(book, effect.num, effect.record)
+        elif isinstance(effect, InstrumentParked):
+            key = (effect.instrument, effect.model)
+            assert book.tasks[effect.num].instrument == effect.instrument
+            assert effect.until >= self.now + 1.0
+            earlier = self.parked.get(key, 0.0)
+            assert earlier is not None, "an end was set for what has none"
+            assert earlier < effect.until, "a limit became shorter"
+            self.parked[key] = effect.until
         elif isinstance(effect, Launch):
             self._launch(book, effect)
             deadline = self.now + book.tasks[effect.num].timeout
@@ -337,12 +346,16 @@ class World:
             most = self.limits.instruments[own]
         if most is not None and not task.raw:
             assert len(alike) < most, "too many of one instrument"
-        until = self.parked.get(task.instrument, 0.0)
-        assert until is not None, "a launch on a parked instrument"
-        assert until <= self.now, "a launch on a parked instrument"
+        for until in self._parks_of(task):
+            assert until is not None, "a launch on a parked instrument"
+            assert until <= self.now, "a launch on a parked instrument"
         duration = self.rng.choice((0.0, 0.5, self.rng.uniform(0, 20), 100.0))
         book.alive[num] = Attempt(launch.attempt, self.now + duration)
         book.highest[num] = launch.attempt
+
+    def _parks_of(self, task: SheetTask) -> list[float | None]:
+        keys = {(task.instrument, None), (task.instrument, task.model)}
+        return [until for key, until in self.parked.items() if key in keys]
 
     # --- promises -------------------------------------------------------------------------------
 
@@ -412,7 +425,7 @@ class World:
             case WaitReason.QUEUED:
                 assert book.status in (None, JobStatus.QUEUED)
             case WaitReason.RATE_LIMIT:
-                assert task.instrument in self.parked
+                assert wait.until in self._parks_of(task)
             case WaitReason.RETRY:
                 assert book.record(num).not_before == wait.until
             case WaitReason.DRAINING | WaitReason.STAGGER | WaitReason.PACING:

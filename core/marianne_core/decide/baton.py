@@ -22,6 +22,7 @@ from marianne_core.decide.messages import (
     CancelRun,
     Effect,
     HoldDispatch,
+    InstrumentParked,
     Launch,
     Limits,
     LimitsChanged,
@@ -36,11 +37,11 @@ from marianne_core.decide.messages import (
     Tick,
     UnparkInstrument,
 )
-from marianne_core.decide.retry import conclude, give_up, judge
+from marianne_core.decide.retry import conclude, give_up, judge, limit_ends
 from marianne_core.decide.run_state import Run, RunView
 from marianne_core.decide.scheduler import Scheduler
 from marianne_core.decide.timers import RUN, Entry, Timers
-from marianne_core.model.outcome import Ended
+from marianne_core.model.outcome import Ended, Outcome
 from marianne_core.model.states import JobStatus, SheetStatus
 from marianne_core.model.waits import Wait, WaitReason
 
@@ -126,6 +127,8 @@ class Baton:
             return
         num, outcome, closing = message.num, message.outcome, run.closing
         record = run.record(num)
+        if outcome.limit is not None:
+            self._park(run, num, outcome, limit_ends(record, outcome.limit, run.policy, now))
         if closing is not None and closing.final is not None:
             ruling = conclude(record, outcome, closing.reason)
         else:
@@ -142,6 +145,24 @@ class Baton:
         if ruling.pause is not None and ruling.end is SheetEnd.RETRY:
             self._lives.pause(run, f"sheet {num}", now, f"sheet {num} was {ruling.pause}")
         self._lives.settle(run, now)
+
+    def _park(self, run: Run, num: int, outcome: Outcome, until: float) -> None:
+        """Leave the instrument and model alone that refused a sheet; the latest end counts."""
+        assert outcome.limit is not None
+        task = run.tasks[num]
+        if not self._scheduler.is_parked(task.instrument, task.model, until):
+            self._scheduler.park(task.instrument, until, model=task.model)
+            self._lives.out.append(
+                InstrumentParked(
+                    run.run_id,
+                    num,
+                    task.instrument,
+                    task.model,
+                    until,
+                    outcome.limit.by_clock,
+                    outcome.reason,
+                )
+            )
 
     def _living_run(self, run_id: int, num: int, attempt: int) -> Run | None:
         """The run, if this attempt of it is alive."""
@@ -182,6 +203,7 @@ class Baton:
                 retries_used=old.retries_used,
                 completions_used=old.completions_used,
                 lost_in_row=old.lost_in_row,
+                waits_used=old.waits_used,
                 alive=True,
                 mode=old.mode,
             )

@@ -56,6 +56,10 @@ class Instruments:
         """The park that was set for exactly this instrument and model."""
         return self._parks.get(key)
 
+    def park_of(self, key: PoolKey) -> Park | None:
+        """The park that holds for this instrument and model: the whole instrument's goes first."""
+        return self._park_for(key)
+
     def _apply(self, instrument: str | None) -> None:
         for pool in self._pools.values():
             if instrument is None or pool.key[0] == instrument:

@@ -32,7 +32,6 @@ _UNSETTLED = frozenset(
         SheetStatus.READY,
         SheetStatus.DISPATCHED,
         SheetStatus.IN_PROGRESS,
-        SheetStatus.WAITING,
         SheetStatus.FERMATA,
     }
 )

@@ -55,6 +55,10 @@ class RunPolicy:
     """Seconds before an attempt that completes a partly passed one."""
     completion_threshold: float = 50.0
     """Percent of validations that must have passed for completion mode."""
+    max_waits: int = 24
+    """How often a sheet waits for the end of a rate limit before it fails."""
+    limit_wait: float = 3600.0
+    """Seconds to wait for the end of a rate limit that does not say when it ends."""
     max_concurrent: int = 1
     """Sheets of this run at once."""
     fail_fast: bool = False
@@ -83,6 +87,8 @@ class SheetRecord:
     """Partly passed attempts that were followed by one in completion mode."""
     lost_in_row: int = 0
     """Attempts in a row whose end nobody knows."""
+    waits_used: int = 0
+    """Attempts that a rate limit stopped and that were followed by another."""
     not_before: float | None = None
     """The next attempt does not start before this time."""
     alive: bool = False
@@ -97,7 +103,9 @@ class SheetRecord:
     @property
     def untried(self) -> bool:
         """Nothing of it was tried before the living, or the next, attempt: it may be skipped."""
-        return not (self.retries_used or self.completions_used or self.lost_in_row)
+        return not (
+            self.retries_used or self.completions_used or self.lost_in_row or self.waits_used
+        )
 
 
 PRISTINE = SheetRecord()
@@ -342,4 +350,24 @@ class RunChanged:
     reason: str = ""
 
 
-Effect = Launch | Kill | SheetChanged | SheetsChanged | RunChanged
+@dataclass(frozen=True, slots=True)
+class InstrumentParked:
+    """A rate limit was met: nothing starts on this instrument (and model) before a time.
+
+    To be remembered: a later conductor must be told with `ParkInstrument`.
+    """
+
+    run_id: int
+    """The run and the sheet that met it."""
+    num: int
+    instrument: str
+    model: str | None
+    """Only this model; None = the whole instrument."""
+    until: float
+    by_clock: bool
+    """As in `model.outcome.Limit`: when the wall clock is set anew, the time moves with it."""
+    reason: str
+    """What the service said, one line."""
+
+
+Effect = Launch | Kill | SheetChanged | SheetsChanged | RunChanged | InstrumentParked

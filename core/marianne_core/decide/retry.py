@@ -12,11 +12,14 @@ from random import Random
 
 from marianne_core.decide.dispatch import SheetEnd
 from marianne_core.decide.messages import RunPolicy, SheetRecord
-from marianne_core.model.outcome import Ended, Outcome
+from marianne_core.model.outcome import Ended, Limit, Outcome
 from marianne_core.model.states import AttemptMode, SheetStatus
 
 LOST_LIMIT = 3
 """Attempts lost in a row after which a person must look (DESIGN section 4.4)."""
+
+_LONGEST_LEAST_WAIT = 300.0
+"""Seconds that a sheet waits at least for a rate limit, however often it was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ def judge(
 ) -> Ruling:
     """Decide what follows. `record` is the sheet's with the attempt alive; the result's is not."""
     match outcome.ended:
+        case Ended.FAILED | Ended.TIMEOUT if outcome.limit is not None:
+            return _wait(record, outcome, policy)
         case Ended.OK if outcome.pass_rate >= 100:
             return Ruling(SheetEnd.DONE, _over(record, SheetStatus.COMPLETED))
         case Ended.OK if _completes(record, outcome, policy):
@@ -64,6 +69,16 @@ def judge(
             return Ruling(SheetEnd.RETRY, replace(again, lost_in_row=record.lost_in_row))
         case _:
             return _retry(record, outcome, policy, now, rng)
+
+
+def limit_ends(record: SheetRecord, limit: Limit, policy: RunPolicy, now: float) -> float:
+    """When the instrument may be asked again that refused a sheet, in the clock of `now`.
+
+    A service may name a time that turns out to be too early again and again. So each wait of a
+    sheet is at least twice as long as its last one could have been, up to five minutes.
+    """
+    seconds = policy.limit_wait if limit.seconds is None else limit.seconds
+    return now + max(seconds, min(2.0 ** min(record.waits_used, 16), _LONGEST_LEAST_WAIT))
 
 
 def conclude(record: SheetRecord, outcome: Outcome, reason: str) -> Ruling:
@@ -135,6 +150,7 @@ def _over(record: SheetRecord, status: SheetStatus, reason: str = "") -> SheetRe
         attempt=record.attempt,
         retries_used=record.retries_used,
         completions_used=record.completions_used,
+        waits_used=record.waits_used,
         reason=reason,
         mode=record.mode,
     )
@@ -150,6 +166,16 @@ def _complete(record: SheetRecord, outcome: Outcome, policy: RunPolicy, now: flo
         not_before=now + max(policy.completion_delay, outcome.min_delay),
     )
     return Ruling(SheetEnd.RETRY, again)
+
+
+def _wait(record: SheetRecord, outcome: Outcome, policy: RunPolicy) -> Ruling:
+    """A rate limit stopped it: it goes on where it was, when its instrument does."""
+    used, why = record.waits_used, reason_of(outcome)
+    if used >= policy.max_waits:
+        failed = _over(record, SheetStatus.FAILED, f"{why} (after {used} waits for its end)")
+        return Ruling(SheetEnd.FAILED, replace(failed, mode=AttemptMode.NORMAL))
+    again = _over(record, SheetStatus.WAITING, f"{why} (wait {used + 1} of {policy.max_waits})")
+    return Ruling(SheetEnd.RETRY, replace(again, waits_used=used + 1))
 
 
 def _retry(

@@ -204,6 +204,11 @@ class Scheduler:
         """Start nothing on an instrument (or one model of it) until a time, or until `unpark`."""
         self._releases.park((instrument, model), Park(reason, until))
 
+    def is_parked(self, instrument: str, model: str | None, until: float) -> bool:
+        """Whether an instrument and model are parked already, until this time or longer."""
+        park = self._instruments.park_of((instrument, model))
+        return park is not None and (park.until is None or park.until >= until)
+
     def unpark(self, instrument: str | None = None, model: str | None = None) -> None:
         """Lift what `park` set for the same instrument and model; None lifts everything."""
         self._instruments.unpark(None if instrument is None else (instrument, model))

@@ -27,6 +27,16 @@ class Ended(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """A service refuses an instrument and model for a while: it is used up, or asked too often."""
+
+    seconds: float | None = None
+    """Until it may be asked again, from when it is told; None = the service does not say."""
+    by_clock: bool = False
+    """A date or a time of day was told, and not a duration: it moves with the wall clock."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The end of one attempt."""
 
@@ -47,6 +57,8 @@ class Outcome:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
+    limit: Limit | None = None
+    """It failed because a rate limit refused it, which is no fault of the sheet."""
 
 
 class FailureCategory(StrEnum):

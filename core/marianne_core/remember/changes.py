@@ -137,6 +137,7 @@ class SheetSaved:
     retries_used: int = 0
     completions_used: int = 0
     lost_in_row: int = 0
+    waits_used: int = 0
     blocked: bool = False
     mode: AttemptMode = AttemptMode.NORMAL
     """Of the living attempt, or of the next one."""
@@ -249,6 +250,32 @@ class HookResults:
     results: Sequence[Mapping[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class LimitMet:
+    """A rate limit of an instrument and model. A later one takes the place of an earlier one."""
+
+    instrument: str
+    model: str | None
+    """None = the whole instrument."""
+    until: float
+    by_clock: bool
+    """As in `model.outcome.Limit`."""
+    at: float
+    """When it was told."""
+    reason: str = ""
+    run_id: int = 0
+    num: int = 0
+    """The sheet that met it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitLifted:
+    """A rate limit that was met does not count any more."""
+
+    instrument: str
+    model: str | None
+
+
 Change = (
     SheetsAdded
     | RunSaved
@@ -261,4 +288,6 @@ Change = (
     | AttemptFinished
     | EventHappened
     | HookResults
+    | LimitMet
+    | LimitLifted
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from marianne_core.model.runs import JobRef
@@ -103,15 +104,37 @@ def clear_without_conductor(
     """
     if not home.database.exists():
         return []
+    with _only_writer(home, version) as connection:
+        return clear_runs(connection, wanted, now)
+
+
+def lift_without_conductor(home: Home, instrument: str | None, now: float, *, version: str) -> int:
+    """Forget the rate limits of an instrument, or all, when no conductor runs; how many held.
+
+    Other things as in `clear_without_conductor`.
+    """
+    if not home.database.exists():
+        return 0
+    with _only_writer(home, version) as connection:
+        where, values = ("", []) if instrument is None else (" AND instrument = ?", [instrument])
+        held = connection.execute(
+            f"DELETE FROM limits WHERE until > ?{where}", [now, *values]
+        ).rowcount
+        connection.execute("DELETE FROM limits WHERE until <= ?", [now])
+        return held
+
+
+@contextmanager
+def _only_writer(home: Home, version: str) -> Iterator[sqlite3.Connection]:
+    """The database within one transaction, and nobody else who conducts; committed at the end."""
     lock = StateLock(home.lock)
     lock.acquire(version=version, socket=home.socket)
     try:
         connection = open_database(home.database)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            run_ids = clear_runs(connection, wanted, now)
+            yield connection
             connection.execute("COMMIT")
-            return run_ids
         except sqlite3.Error as error:
             raise refusal(error, home.database) from error
         finally:

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from marianne_core.model.errors import StateError
-from marianne_core.remember.schema import APPLICATION_ID, VERSION_1, VERSION_2, VERSION_3
+from marianne_core.remember.schema import APPLICATION_ID, VERSION_1, VERSION_2, VERSION_3, VERSION_4
 
 Migration = tuple[str, ...]
 """Statements that take a database from one version to the next, in one transaction."""
 
-MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2, VERSION_3)
+MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)
 """MIGRATIONS[n] takes version n to n + 1. A released step is never changed, only followed."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -16,6 +16,7 @@ from marianne_core.remember.migrations import open_for_reading, unreadable
 from marianne_core.remember.rows import (
     AttemptRow,
     EventRow,
+    LimitRow,
     RunRow,
     SheetRow,
     Submission,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _RUN = f"SELECT {', '.join(RunRow._fields)} FROM runs"
 _SHEET = f"SELECT {', '.join(SheetRow._fields)} FROM sheets"
 _ATTEMPT = f"SELECT {', '.join(AttemptRow._fields)} FROM attempts"
+_LIMIT = f"SELECT {', '.join(LimitRow._fields)} FROM limits"
 _VALIDATION = f"SELECT {', '.join(ValidationRow._fields)} FROM validations"
 _SHEET_STATUS = {status.value: status for status in SheetStatus}
 _TERMINAL = ", ".join(f"'{status}'" for status in JobStatus if status.terminal)
@@ -247,6 +249,14 @@ class Reader:
         return [
             EventRow(seq, run, sheet, time, kind, json.loads(data) if data else {})
             for seq, run, sheet, time, kind, data in rows
+        ]
+
+    def limits(self, now: float) -> list[LimitRow]:
+        """Rate limits that hold at this time (seconds since the epoch), by instrument and model."""
+        rows = self._rows(f"{_LIMIT} WHERE until > ? ORDER BY instrument, model", now)
+        return [
+            LimitRow(name, model or None, until, bool(by_clock), reason or "", *rest)
+            for name, model, until, by_clock, reason, *rest in rows
         ]
 
     # --- pictures -----------------------------------------------------------------------------

@@ -59,6 +59,7 @@ class SheetRow(NamedTuple):
     """Of the last attempt that ended."""
     started_at: float | None
     finished_at: float | None
+    waits_used: int = 0
 
 
 class AttemptRow(NamedTuple):
@@ -120,6 +121,22 @@ class ValidationRow(NamedTuple):
     tries: int
     duration: float
     """Seconds."""
+
+
+class LimitRow(NamedTuple):
+    """A rate limit that was met. Times are seconds since the epoch."""
+
+    instrument: str
+    model: str | None
+    """None = the whole instrument."""
+    until: float
+    by_clock: bool
+    """A date or a time of day was told, and not a duration."""
+    reason: str
+    told_at: float
+    run_id: int
+    """Whose sheet met it."""
+    num: int
 
 
 class EventRow(NamedTuple):

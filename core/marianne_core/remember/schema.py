@@ -248,6 +248,25 @@ VERSION_3: tuple[str, ...] = ("ALTER TABLE runs ADD COLUMN counted_at REAL",)
 """When `elapsed` was as it is stored, in seconds of the boot clock, while the time goes on: what a
 run has used by now is known also after its conductor was killed. NULL = its time is not counted."""
 
+_LIMITS = """
+CREATE TABLE limits (
+  instrument TEXT NOT NULL,
+  model      TEXT NOT NULL,                 -- '' = the whole instrument
+  until      REAL NOT NULL,
+  by_clock   INTEGER NOT NULL,              -- a date or a time of day was told, no duration
+  reason     TEXT,
+  told_at    REAL NOT NULL,
+  run_id     INTEGER NOT NULL,              -- whose sheet met it; may be cleared by now
+  num        INTEGER NOT NULL,
+  PRIMARY KEY (instrument, model)
+) WITHOUT ROWID"""
+
+VERSION_4: tuple[str, ...] = (
+    _LIMITS,
+    "ALTER TABLE sheets ADD COLUMN waits_used INTEGER NOT NULL DEFAULT 0",
+)
+"""Rate limits that were met, one of each instrument and model, and how often each sheet waited."""
+
 TABLES_OF_A_RUN: tuple[str, ...] = (
     "events",
     "validations",

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from marianne_core.model.states import JobStatus
 from marianne_core.remember.changes import RunDraft, RunKey, SheetDraft, SheetsAdded
 from marianne_core.remember.job_ids import id_for, path_to_store
-from marianne_core.remember.writing import Row, apply, as_json, short
+from marianne_core.remember.lanes import Row, as_json, short
+from marianne_core.remember.writing import apply
 
 NEXT_RUN_OF_JOB = (
     "INSERT INTO jobs (job_id, score_path, last_run, created_at) VALUES (?, ?, 1, ?)"

@@ -5,10 +5,9 @@ Nothing here begins or ends a transaction.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from marianne_core.model.outcome import ValidationResult
 from marianne_core.model.states import AttemptMode, JobStatus, SheetStatus
@@ -20,6 +19,8 @@ from marianne_core.remember.changes import (
     Change,
     EventHappened,
     HookResults,
+    LimitLifted,
+    LimitMet,
     RunSaved,
     ScoreReplaced,
     SheetsAdded,
@@ -27,25 +28,7 @@ from marianne_core.remember.changes import (
     SheetsSaved,
 )
 from marianne_core.remember.job_ids import path_to_store
-
-TEXT_LIMIT = 8000
-"""Characters of one free text (a reason, an actual value). Whole outputs are files, not rows."""
-
-Row = tuple[Any, ...]
-"""Values of exact types: sqlite3 looks long for an adapter of an enum or a bool, ten times as long
-as the rest of a row takes. Hence `.value` and `int()`."""
-
-
-class Statement(NamedTuple):
-    """One form of SQL, and the lane in which its order counts.
-
-    Changes of one lane are applied in the order in which they came. Lanes touch different rows or
-    different columns, so their order among each other does not matter.
-    """
-
-    lane: str
-    sql: str
-
+from marianne_core.remember.lanes import Row, Rows, Statement, as_json, short
 
 _ADD_SHEET = Statement(
     "sheets",
@@ -72,7 +55,7 @@ _REPLACE_SCORE = Statement("submissions", "UPDATE submissions SET score = ? WHER
 _SAVE_SHEET = Statement(
     "sheets",
     "UPDATE sheets SET reason = ?, attempts = ?, retries_used = ?, completions_used = ?,"
-    " lost_in_row = ?, blocked = ?, mode = ?, not_before = ?,"
+    " lost_in_row = ?, waits_used = ?, blocked = ?, mode = ?, not_before = ?,"
     " started_at = CASE WHEN ? THEN NULL ELSE COALESCE(started_at, ?) END,"
     " finished_at = CASE WHEN status = ? THEN COALESCE(finished_at, ?) ELSE ? END,"
     " status = ? WHERE run_id = ? AND num = ?",
@@ -80,7 +63,7 @@ _SAVE_SHEET = Statement(
 _SAVE_SHEETS = Statement(
     "sheets",
     "UPDATE sheets SET reason = ?, attempts = 0, retries_used = 0, completions_used = 0,"
-    " lost_in_row = 0, blocked = ?, mode = NULL, not_before = NULL,"
+    " lost_in_row = 0, waits_used = 0, blocked = ?, mode = NULL, not_before = NULL,"
     " started_at = CASE WHEN ? THEN NULL ELSE started_at END,"
     " finished_at = CASE WHEN status = ? THEN COALESCE(finished_at, ?) ELSE ? END,"
     " status = ? WHERE run_id = ? AND num BETWEEN ? AND ?",
@@ -135,41 +118,12 @@ _HOOKS_SAID = Statement(
     "INSERT INTO checkpoints (run_id, hook_results) VALUES (?, ?)"
     " ON CONFLICT (run_id) DO UPDATE SET hook_results = excluded.hook_results",
 )
-_LANES = (
-    "runs",
-    "paths",
-    "submissions",
-    "totals",
-    "sheets",
-    "instruments",
-    "exit codes",
-    "attempts",
-    "validations",
-    "events",
-    "checkpoints",
+_LIMIT = Statement(
+    "limits",
+    "INSERT OR REPLACE INTO limits (instrument, model, until, by_clock, reason, told_at, run_id,"
+    " num) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 )
-"""In the order in which they are written: a row is there before another lane changes it."""
-
-
-class Rows:
-    """The rows of a group of changes, by lane, ready for `executemany`."""
-
-    def __init__(self) -> None:
-        self._lanes: dict[str, list[tuple[Statement, list[Row]]]] = {name: [] for name in _LANES}
-
-    def put(self, statement: Statement, row: Row) -> None:
-        """Add a row at the end of its lane; neighbours of the same form go together."""
-        lane = self._lanes[statement.lane]
-        if lane and lane[-1][0] is statement:
-            lane[-1][1].append(row)
-        else:
-            lane.append((statement, [row]))
-
-    def write(self, connection: sqlite3.Connection, *, clean: bool = False) -> None:
-        """Carry out what was put. `clean` replaces text that cannot be UTF-8 (lone surrogates)."""
-        for lane in self._lanes.values():
-            for statement, rows in lane:
-                connection.executemany(statement.sql, _cleaned(rows) if clean else rows)
+_LIFT = Statement("limits", "DELETE FROM limits WHERE instrument = ? AND model = ?")
 
 
 def apply(
@@ -204,33 +158,6 @@ def saved_run(c: RunSaved) -> tuple[str, Row]:
         c.status.value,
         c.run_id,
     )
-
-
-def as_json(value: object) -> str:
-    """Compact JSON; what JSON does not know is written as its text."""
-    return json.dumps(value, separators=(",", ":"), default=str)
-
-
-def short(text: str) -> str | None:
-    """A free text as it is kept: None for an empty one, and at most `TEXT_LIMIT` characters.
-
-    What cannot be UTF-8 (lone surrogates, from undecodable output) becomes "?".
-    """
-    if not text.isascii():
-        text = text.encode(errors="replace").decode()
-    if len(text) > TEXT_LIMIT:
-        return f"{text[:TEXT_LIMIT]}… ({len(text) - TEXT_LIMIT} more characters)"
-    return text or None
-
-
-def _cleaned(rows: Iterable[Row]) -> list[Row]:
-    return [
-        tuple(
-            value.encode(errors="replace").decode() if isinstance(value, str) else value
-            for value in row
-        )
-        for row in rows
-    ]
 
 
 def _mode(mode: AttemptMode) -> str | None:
@@ -279,6 +206,7 @@ def _put_sheet(rows: Rows, c: SheetSaved) -> None:
             c.retries_used,
             c.completions_used,
             c.lost_in_row,
+            c.waits_used,
             int(c.blocked),
             _mode(c.mode),
             c.not_before,
@@ -402,6 +330,18 @@ def _put_hooks(rows: Rows, c: HookResults) -> None:
     rows.put(_HOOKS_SAID, (c.run_id, as_json(c.results)))
 
 
+def _put_limit(rows: Rows, c: LimitMet) -> None:
+    limited = (c.instrument, c.model or "")
+    rows.put(
+        _LIMIT,
+        (*limited, c.until, int(c.by_clock), short(c.reason), c.at, c.run_id, c.num),
+    )
+
+
+def _put_lifted(rows: Rows, c: LimitLifted) -> None:
+    rows.put(_LIFT, (c.instrument, c.model or ""))
+
+
 _PUT: dict[type, Callable[[Rows, Any], None]] = {
     SheetsAdded: _put_sheets,
     RunSaved: _put_run,
@@ -414,4 +354,6 @@ _PUT: dict[type, Callable[[Rows, Any], None]] = {
     AttemptFinished: _put_finished,
     EventHappened: _put_event,
     HookResults: _put_hooks,
+    LimitMet: _put_limit,
+    LimitLifted: _put_lifted,
 }

@@ -205,6 +205,14 @@ class Commands:
                 self._engine.forget(run_id)
         return run_ids
 
+    async def clear_rate_limits(self, instrument: str | None) -> int:
+        """Lift the rate limits of an instrument (an alias will do), or all; how many there were."""
+        name = instrument and self._profiles.resolve(instrument).name
+        limits = [limit for limit in self._engine.limits if name in (None, limit.instrument)]
+        if limits:
+            await self._engine.lift(limits)
+        return len(limits)
+
     # --- ending the conductor -------------------------------------------------------------------
 
     def drain(self) -> None:

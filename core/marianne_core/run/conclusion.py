@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from marianne_core.model.clock import Clock
 from marianne_core.model.outcome import Ended, Outcome
 from marianne_core.plan.rules import rules_for
 from marianne_core.read.redact import redact
@@ -21,7 +22,7 @@ from marianne_core.run.active import Playing
 from marianne_core.run.attempt_files import AttemptEnd, read_end
 from marianne_core.run.ending import Endings
 from marianne_core.run.ensemble import Ensemble
-from marianne_core.run.instrument.failures import outcome_of
+from marianne_core.run.instrument.failures import outcome_of, with_limit
 from marianne_core.run.instrument.result import InstrumentResult
 from marianne_core.run.launcher import missing_interpreter
 from marianne_core.run.parts import CutShort, cut_short, with_means
@@ -69,6 +70,7 @@ class Conclusion:
         self,
         log: Teller,
         *,
+        clock: Clock,
         ensemble: Ensemble,
         validator: Validator,
         strays: Strays,
@@ -77,6 +79,7 @@ class Conclusion:
     ) -> None:
         """`environ` is what commands of validations inherit."""
         self._log = log
+        self._clock = clock
         self._ensemble = ensemble
         self._validator = validator
         self._strays = strays
@@ -110,7 +113,7 @@ class Conclusion:
             await self._keep_answer(attempt, result.text)
         for warning in result.warnings:
             self._log.note(attempt, "sheet.warning", reason=warning)
-        outcome = outcome_of(end, result)
+        outcome = with_limit(outcome_of(end, result), result, self._clock.wall())
         if outcome.ended is not Ended.OK:
             folder = attempt.run.run_dir
             return outcome if has_room(folder) else self._without_room(folder, outcome)
@@ -126,6 +129,7 @@ class Conclusion:
             result = await self._read(attempt, end.exit_status)
         timeout = attempt.run.plan.sheets[attempt.num - 1].timeout
         outcome = outcome_of(end, result, timed_out_after=timeout)
+        outcome = with_limit(outcome, result, self._clock.wall())
         return outcome if attempt.ended_as is Ended.TIMEOUT else as_ordered(attempt, outcome)
 
     async def _read(self, attempt: Playing, status: int) -> InstrumentResult:

@@ -8,13 +8,14 @@ a tree. Nothing here decides.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from marianne_core.decide import messages
 from marianne_core.decide.baton import Baton
 from marianne_core.decide.messages import (
     AttemptStarted,
     Effect,
+    InstrumentParked,
     Kill,
     Launch,
     Message,
@@ -25,13 +26,16 @@ from marianne_core.decide.messages import (
 )
 from marianne_core.model.clock import Clock
 from marianne_core.model.events import Event
+from marianne_core.model.moments import moment_words
 from marianne_core.model.states import SheetStatus
 from marianne_core.model.waits import Wait, WaitReason
 from marianne_core.remember import changes
 from marianne_core.remember.changes import Change, Sync
 from marianne_core.remember.journal import Journal
+from marianne_core.remember.rows import LimitRow
 from marianne_core.run import narrate
 from marianne_core.run.active import ActiveRun
+from marianne_core.run.limit_book import KnownLimit, LimitBook
 from marianne_core.run.musician import AttemptLog, Musician
 from marianne_core.run.shortages import Shortages
 from marianne_core.run.skips import may_be_skipped
@@ -62,6 +66,7 @@ class Engine:
         self._journal = journal
         self._bus = bus
         self._runs: dict[int, ActiveRun] = {}
+        self._limits = LimitBook(clock)
         self._shortages = Shortages(self.hold, self.release)
         self.stage = Stage(
             self,
@@ -155,7 +160,9 @@ class Engine:
 
     def _carry_out(self, effect: Effect, rows: list[Change]) -> None:
         run = self._runs[effect.run_id]
-        if isinstance(effect, SheetChanged):
+        if isinstance(effect, InstrumentParked):
+            self._parked(run, effect, rows)
+        elif isinstance(effect, SheetChanged):
             self._sheet_changed(run, effect, rows)
         elif isinstance(effect, SheetsChanged):
             self._sheets_changed(run, effect, rows)
@@ -215,6 +222,7 @@ class Engine:
             retries_used=record.retries_used,
             completions_used=record.completions_used,
             lost_in_row=record.lost_in_row,
+            waits_used=record.waits_used,
             blocked=record.blocked,
             mode=record.mode,
             not_before=until,
@@ -248,6 +256,54 @@ class Engine:
             counted_at=now if view and view.counting else None,
             final=view.final if view else None,
         )
+
+    # --- rate limits ----------------------------------------------------------------------------
+
+    @property
+    def limits(self) -> list[KnownLimit]:
+        """The rate limits that hold."""
+        return self._limits.active()
+
+    def restore_limits(self, rows: Iterable[LimitRow]) -> None:
+        """Park what an earlier conductor had parked."""
+        for message in self._limits.restore(rows):
+            self.apply(message)
+
+    async def lift(self, limits: Sequence[KnownLimit]) -> None:
+        """Use these instruments again at once; returns when that is on the disk.
+
+        Raises StateError when it cannot be written; nothing is done then.
+        """
+        rows = [changes.LimitLifted(limit.instrument, limit.model) for limit in limits]
+        await self._journal.commit(rows, sync=Sync.DISK)
+        for limit in limits:
+            self._limits.lift(limit)
+            self._tell_users_of(limit, "rate_limit.cleared")
+            self.apply(messages.UnparkInstrument(limit.instrument, limit.model))
+
+    def _parked(self, run: ActiveRun, effect: InstrumentParked, rows: list[Change]) -> None:
+        row = self._limits.met(effect)
+        rows.append(row)
+        data: dict[str, object] = {"instrument": effect.instrument, "sheet": effect.num}
+        if effect.model is not None:
+            data["model"] = effect.model
+        data["until"] = row.until
+        data["reason"] = f"parked until {moment_words(row.until, row.at)}: {effect.reason}"
+        event = Event("rate_limit.active", run.job_id, run.number, 0, row.at, data)
+        self.publish(event, run, rows)
+
+    def _tell_users_of(self, limit: KnownLimit, event: str) -> None:
+        for run in self._runs.values():
+            uses = any(sheet.instrument == limit.instrument for sheet in run.plan.sheets)
+            if uses and run.status.active:
+                self.announce(run, event, instrument=limit.name, reason="lifted by a person")
+
+    def _look_at_limits(self) -> None:
+        told, rows = self._limits.look_at_clock()
+        for message in told:
+            self.apply(message)
+        if rows:
+            self._journal.add(rows, sync=Sync.LAZY)
 
     # --- time, trouble, leaving -----------------------------------------------------------------
 
@@ -302,6 +358,7 @@ class Engine:
 
     def _wake(self) -> None:
         self._timer = None
+        self._look_at_limits()
         self.apply(messages.Tick())
         if self._clock.now() >= self._elapsed_saved + _SAVE_ELAPSED:
             self._save_elapsed()

@@ -101,6 +101,7 @@ class Musician:
         self._strays = Strays(waiter, self._end_the_rest, scans=scans, subreaper=subreaper)
         self._conclusion = Conclusion(
             log,
+            clock=clock,
             ensemble=ensemble,
             validator=validator,
             strays=self._strays,

@@ -29,7 +29,7 @@ from marianne_core.plan.sheets import Plan
 from marianne_core.remember.home import Home
 from marianne_core.remember.queries import Reader, open_reader
 from marianne_core.remember.reports import validation_report
-from marianne_core.remember.rows import AttemptRow, RunRow, SheetRow, Submission
+from marianne_core.remember.rows import AttemptRow, LimitRow, RunRow, SheetRow, Submission
 from marianne_core.run.active import ActiveRun, LastAttempt
 from marianne_core.run.attempt_files import AttemptFiles
 from marianne_core.run.recovery import (
@@ -103,6 +103,12 @@ def read_unfinished(shared: Shared) -> list[RestoredRun | SetAside]:
     with open_reader(shared.home) as reader:
         rows = reader.list_runs(statuses=UNFINISHED, limit=None)
         return _restored(reader, list(reversed(rows)), shared)
+
+
+def read_limits(shared: Shared) -> list[LimitRow]:
+    """Rate limits that still hold; call it in a thread."""
+    with open_reader(shared.home) as reader:
+        return reader.limits(shared.clock.wall())
 
 
 def read_run(shared: Shared, run_id: int) -> RestoredRun | SetAside:
@@ -334,6 +340,7 @@ def _record(sheet: SheetRow, current: AttemptRow | None, clock: Clock) -> SheetR
         retries_used=sheet.retries_used,
         completions_used=sheet.completions_used,
         lost_in_row=sheet.lost_in_row,
+        waits_used=sheet.waits_used,
         not_before=not_before,
         alive=current is not None,
         blocked=sheet.blocked,

@@ -40,6 +40,7 @@ class Revival:
     async def recover(self) -> None:
         """Take up every run that is not over, with its open attempts. Nothing starts before all are."""
         self._engine.hold("recovery", Wait(WaitReason.DRAINING))
+        self._engine.restore_limits(await asyncio.to_thread(restore.read_limits, self._shared))
         for found in await asyncio.to_thread(restore.read_unfinished, self._shared):
             if isinstance(found, RestoredRun):
                 self._bring_back(found)

@@ -203,6 +203,7 @@ class Shelf:
             retries_used=sheet.retries_used,
             completions_used=sheet.completions_used,
             lost_in_row=sheet.lost_in_row,
+            waits_used=sheet.waits_used,
             mode=sheet.mode,
         )
 

@@ -130,6 +130,8 @@ def policy_of(score: JobConfig, settings: DaemonConfig) -> RunPolicy:
         max_completion_attempts=retry.max_completion_attempts,
         completion_delay=retry.completion_delay_seconds,
         completion_threshold=retry.completion_threshold_percent,
+        max_waits=score.rate_limit.max_waits,
+        limit_wait=score.rate_limit.wait_minutes * 60.0,
         max_concurrent=parallel.max_concurrent if parallel.enabled else 1,
         fail_fast=parallel.enabled and parallel.fail_fast,
         stagger=parallel.stagger_delay_ms / 1000 if parallel.enabled else 0.0,

@@ -62,6 +62,15 @@ class Client(Protocol):
         """
         ...
 
+    async def rate_limits(self) -> list[dict[str, Any]]:
+        """The rate limits that hold: `instrument`, `model` (None = all of it), `until` (seconds since
+        the epoch), `seconds_remaining`, `reason`, `told_at`."""
+        ...
+
+    async def clear_rate_limits(self, instrument: str | None = None) -> int:
+        """Use an instrument again that a rate limit has parked, or all; how many were lifted."""
+        ...
+
     async def health(self) -> dict[str, Any]:
         """Liveness: `status`, `pid`, `uptime_seconds`, `shutting_down`, `version`, `schema`."""
         ...

@@ -57,6 +57,14 @@ class LocalClient:
         """See `Client.clear`."""
         return await self._conductor.clear(jobs=jobs, statuses=statuses, older_than=older_than)
 
+    async def rate_limits(self) -> list[dict[str, Any]]:
+        """See `Client.rate_limits`."""
+        return await self._conductor.rate_limits()
+
+    async def clear_rate_limits(self, instrument: str | None = None) -> int:
+        """See `Client.clear_rate_limits`."""
+        return await self._conductor.clear_rate_limits(instrument)
+
     async def health(self) -> dict[str, Any]:
         """See `Client.health`."""
         return await self._conductor.health()

@@ -85,6 +85,13 @@ class ClearParams(Params):
             raise RpcError(Code.INVALID_PARAMS, f"`statuses`: {error}") from None
 
 
+class LiftParams(Params):
+    """Parameters of `daemon.clear_rate_limits`."""
+
+    instrument: str | None = None
+    """Only this one's; absent: those of all instruments."""
+
+
 class StreamParams(Params):
     """Parameters of `daemon.monitor.stream`."""
 
@@ -239,6 +246,20 @@ async def _daemon_status(service: Service, params: Params) -> object:
     }
 
 
+async def _rate_limits(service: Service, params: Params) -> object:
+    limits = await service.rate_limits()
+    backends: dict[str, dict[str, float]] = {}
+    for limit in limits:
+        left = backends.setdefault(limit["instrument"], {"seconds_remaining": 0.0})
+        left["seconds_remaining"] = max(left["seconds_remaining"], limit["seconds_remaining"])
+    return {"backends": backends, "active_limits": len(limits), "limits": limits}
+
+
+async def _clear_rate_limits(service: Service, params: LiftParams) -> object:
+    cleared = await service.clear_rate_limits(params.instrument)
+    return {"cleared": cleared, "instrument": params.instrument}
+
+
 def _memory_mb() -> float | None:
     """Resident memory of the conductor's own process; None when it cannot be read."""
     try:
@@ -258,5 +279,7 @@ METHODS: dict[str, Method] = {
     "job.clear": Method(ClearParams, _clear, changes=True),
     "daemon.health": Method(Params, _health),
     "daemon.status": Method(Params, _daemon_status),
+    "daemon.rate_limits": Method(Params, _rate_limits),
+    "daemon.clear_rate_limits": Method(LiftParams, _clear_rate_limits, changes=True),
 }
 """Every method that ends with its answer."""

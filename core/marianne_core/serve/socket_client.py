@@ -104,6 +104,18 @@ class SocketClient:
         with self._understanding():
             return int(reply["deleted"])
 
+    async def rate_limits(self) -> list[dict[str, Any]]:
+        """See `Client.rate_limits`."""
+        reply = await self._calls.call("daemon.rate_limits", {})
+        with self._understanding():
+            return [dict(limit) for limit in reply["limits"]]
+
+    async def clear_rate_limits(self, instrument: str | None = None) -> int:
+        """See `Client.clear_rate_limits`."""
+        reply = await self._calls.call("daemon.clear_rate_limits", {"instrument": instrument})
+        with self._understanding():
+            return int(reply["cleared"])
+
     async def health(self) -> dict[str, Any]:
         """See `Client.health`."""
         health = await self._calls.call("daemon.health", {})

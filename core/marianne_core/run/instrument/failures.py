@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 
 import regex
 
-from marianne_core.model.outcome import Ended, Outcome
+from marianne_core.model.outcome import Ended, Limit, Outcome
 from marianne_core.run.attempt_files import AttemptEnd
 from marianne_core.run.instrument.codes import CODES
 from marianne_core.run.instrument.command_line import InstrumentError
@@ -15,8 +16,9 @@ from marianne_core.run.instrument.tails import one_line
 from marianne_core.run.launcher import LaunchError
 from marianne_core.run.shim import NO_DIRECTORY, NO_STATUS_FILE
 
+_LIMIT_CODE = "E102"
 _BY_ERROR_TYPE = {
-    ErrorType.RATE_LIMIT: ("E102", "rate limit"),
+    ErrorType.RATE_LIMIT: (_LIMIT_CODE, "rate limit"),
     ErrorType.AUTH: ("E502", "credentials refused"),
     ErrorType.CRASH: ("E003", "the instrument crashed"),
     ErrorType.STALE: ("E006", "the instrument was stuck"),
@@ -87,6 +89,16 @@ def outcome_of(
         end = AttemptEnd(status)
     code, what = _code_of(status, end.signal, result)
     return _failed(code, f"{what}{_said(result)}", end, result)
+
+
+def with_limit(outcome: Outcome, result: InstrumentResult | None, wall: float) -> Outcome:
+    """The outcome together with the limit it failed for, if it did; `wall` is now, in seconds since
+    the epoch."""
+    if result is None or outcome.code != _LIMIT_CODE:
+        return outcome
+    reset = result.reset
+    limit = Limit() if reset is None else Limit(max(0.0, reset.at - wall), reset.by_clock)
+    return replace(outcome, limit=limit)
 
 
 def refused(error: InstrumentError | LaunchError) -> Outcome:

@@ -26,6 +26,7 @@ from marianne_core.run.instrument.patterns import (
     compile_pattern,
     search,
 )
+from marianne_core.run.instrument.reset_time import Reset, read_reset
 from marianne_core.run.instrument.tails import last_line, one_line, tail_of
 
 JSON_LIMIT = 32 * 1024 * 1024
@@ -38,6 +39,8 @@ _INLINE = 64 * 1024
 _INLINE_FAILURE = 8 * 1024
 """The same after a failure, when words for a person are looked for in it."""
 _PATTERN_SECONDS = 1.0
+_RESET_LIMIT = 16 * 1024
+"""Characters of the end of a text in which the end of a limit is looked for."""
 
 
 class ErrorType(StrEnum):
@@ -79,8 +82,8 @@ class InstrumentResult:
     """Set when the attempt failed and its kind is known: by an event, a status or a pattern."""
     matched: str = ""
     """The words that told the kind of failure, made printable."""
-    limit_event: str = ""
-    """The event that reported a rate limit (`rate_limit_event_type`), as JSON; it may say until when."""
+    reset: Reset | None = None
+    """When the rate limit ends that it failed for, if that is told."""
     own_exit_code: bool = False
     """The exit status is one the program sets by itself (`own_exit_codes`), no signal's."""
     silent: bool = False
@@ -161,6 +164,10 @@ class ResultReader:
         error = found.error or (found.text if self._answer_is_a_report else None) or ""
         searched = self._searched(output, parsed=not warnings)
         error_type, matched = self._kind(found, (error, errors, searched), warnings)
+        reset = None
+        if error_type is ErrorType.RATE_LIMIT:
+            said_at = max(_modified(stdout), _modified(stderr))
+            reset = _first_reset((found.limited, error, errors, searched), said_at)
         shown, shown_of = last_line(errors), "stderr"
         if not shown:
             shown, shown_of = last_line(output), "stdout"
@@ -170,7 +177,7 @@ class ResultReader:
             error=error,
             error_type=error_type,
             matched=matched,
-            limit_event=found.limited,
+            reset=reset,
             own_exit_code=exit_status in self._own,
             silent=good,
             last_line=shown,
@@ -322,6 +329,20 @@ def _line_around(text: str, match: regex.Match[str]) -> str:
         start = match.start()
     end = text.find("\n", match.start())
     return one_line(text[start : end if end >= 0 else len(text)][:2000])
+
+
+def _first_reset(texts: tuple[str, ...], said_at: float) -> Reset | None:
+    """The end of a limit that the first of the texts tells which tells one."""
+    found = (read_reset(text[-_RESET_LIMIT:], said_at) for text in texts)
+    return next((reset for reset in found if reset is not None), None)
+
+
+def _modified(path: Path | str) -> float:
+    """When a file was written last, seconds since the epoch; 0 where there is none."""
+    try:
+        return os.stat(path).st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _size(path: Path | str) -> int:
