@@ -24,7 +24,7 @@ from marianne_core.config.profiles import Profiles, load_profiles, profile_direc
 from marianne_core.decide.baton import Baton
 from marianne_core.model.clock import Clock, SystemClock
 from marianne_core.model.errors import InputError, NoConductorError, StateError
-from marianne_core.model.moments import wait_words
+from marianne_core.model.moments import wait_words, with_reason
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus, SheetStatus
@@ -297,10 +297,7 @@ class Conductor:
             elif sheet["status"] in _MAY_WAIT and (
                 wait := self._engine.wait_of(run_id, sheet["num"])
             ):
-                # Waiting for a retry, the wait tells the sheet's reason itself.
-                told = wait.reason is WaitReason.RETRY
-                before = f"{sheet['reason']}; " if sheet["reason"] and not told else ""
-                sheet["reason"] = before + wait_words(wait, now, wall)
+                sheet["reason"] = with_reason(wait, wait_words(wait, now, wall), sheet["reason"])
             if number % 500 == 499:
                 await asyncio.sleep(0)
         return picture

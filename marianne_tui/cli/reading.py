@@ -124,7 +124,7 @@ def _tell_limits(shown: list[dict[str, Any]], rows: list[SheetRow], limits: list
         if row.status is SheetStatus.WAITING:
             for limit in limits:
                 if limit.instrument == row.instrument and limit.model in (None, row.model):
-                    sheet["reason"] = f"{sheet['reason']}; {limit_words(limit)}"
+                    sheet["reason"] = f"{limit_words(limit)}; {sheet['reason']}"
                     break
 
 

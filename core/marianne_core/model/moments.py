@@ -23,6 +23,17 @@ def wait_words(wait: Wait, now: float, wall: float) -> str:
     return wait.words(now)
 
 
+def with_reason(wait: Wait, words: str, reason: str) -> str:
+    """The words of a wait together with the reason that its sheet has already ("" = none).
+
+    A wait for a retry tells that reason itself; where a limit ends is told before what met it.
+    """
+    if not reason or wait.reason is WaitReason.RETRY:
+        return words
+    first, second = (words, reason) if wait.reason is WaitReason.RATE_LIMIT else (reason, words)
+    return f"{first}; {second}"
+
+
 def parked_words(instrument: str, until: float, wall: float) -> str:
     """`rate limit of claude-code: parked until 15:00`; both times are seconds since the epoch."""
     return f"rate limit of {instrument}: parked until {moment_words(until, wall)}"
