@@ -81,12 +81,12 @@ def test_run_refuses_an_instrument_that_validate_only_warns_of(
     mzt_here: Mzt, tmp_path: Path
 ) -> None:
     (tmp_path / "agent.yaml").write_text(
-        HEAD.replace("cli", "ollama") + SHEET + "prompt: {template: hi}\n"
+        HEAD.replace("cli", "recursive_light") + SHEET + "prompt: {template: hi}\n"
     )
     assert mzt_here("validate", "agent.yaml").returncode == 0
     done = mzt_here("run", "agent.yaml", "-n")
     assert done.returncode == 2
-    assert "ollama" in done.stderr
+    assert "recursive_light" in done.stderr
 
 
 def test_an_agent_whose_program_is_missing_is_named_when_it_is_played(
@@ -189,7 +189,15 @@ def test_instruments_are_listed_and_checked(mzt_here: Mzt, tmp_path: Path) -> No
     for name in (*agents, "goose", "crush"):
         assert found[name]["state"] in {"ready", "missing"}
         assert found[name]["profile"].endswith(f"{name}.yaml")
-    assert found["ollama"]["state"] == "no profile"
+    assert found["recursive_light"]["state"] == "no profile"
+    assert found["ollama"]["state"] == "ready"
+    assert "http://localhost:11434/api/chat" in found["ollama"]["detail"]
+    assert found["openai_api"]["state"] == "missing"
+    assert "OPENAI_API_KEY" in found["openai_api"]["detail"]
+    keyed = mzt_here("instruments", "check", "openai_api", OPENAI_API_KEY="sk-of-nobody")
+    assert keyed.returncode == 0
+    assert "https://api.openai.com/v1/chat/completions" in keyed.stdout
+    assert "sk-of-nobody" not in keyed.stdout
     assert mzt_here("instruments", "check", "cli").returncode == 0
     assert mzt_here("instruments", "check", "claude-code", PATH="/nowhere").returncode == 1
     unknown = mzt_here("instruments", "check", "clu")

@@ -51,7 +51,7 @@ def test_a_clean_score_has_no_problem(tmp_path: Path) -> None:
         ("backend: {timeout_seconds: 59}", None, "", 0, ""),
         ("instruments: {x: {profile: nobody}}", "V211", "warning", 9, "nobody"),
         ("instrument_fallbacks: [cli, nobody]", "V211", "warning", 9, "unknown"),
-        ("instrument_fallbacks: [ollama]", "V211", "info", 9, "passed over"),
+        ("instrument_fallbacks: [recursive_light]", "V211", "info", 9, "passed over"),
         ("movements: {2: {instrument: nobody}}", "V210", "error", 9, "'nobody'"),
         ("movements: {4: {name: x}}", "V212", "warning", 9, "no stage 4"),
         ("instrument_config: {tiemout_seconds: 9}", "V213", "warning", 9, "tiemout_seconds"),
@@ -114,7 +114,7 @@ def test_timeouts_of_agents_are_looked_at(tmp_path: Path) -> None:
 
 
 def test_known_instruments_that_cannot_be_played(tmp_path: Path) -> None:
-    model = CLEAN.replace("instrument: cli", "instrument: ollama")
+    model = CLEAN.replace("instrument: cli", "instrument: recursive_light")
     problem = one(model, tmp_path, "V210")
     assert (problem.severity, problem.line) == (Severity.WARNING, 2)
     (refused,) = check(model, tmp_path, to_run=True)
@@ -347,7 +347,7 @@ def test_aliases_of_aliases_are_followed(tmp_path: Path) -> None:
 def test_an_instrument_that_plays_nothing_need_not_be_playable(
     tmp_path: Path, more: str, refused: bool
 ) -> None:
-    text = CLEAN.replace("instrument: cli", "instrument: ollama")
+    text = CLEAN.replace("instrument: cli", "instrument: recursive_light")
     more, _, own = more.partition("\nSHEET ")
     if own:
         text = text.replace(

@@ -86,14 +86,14 @@ def test_only_what_is_written_is_listed_with_its_line() -> None:
     score = score_from_text(
         SMALLEST
         + "stale_detection: {enabled: true}\n"
-        + "instruments:\n  name: {profile: cli, config: {max_tokens: 5, timeout_seconds: 9}}\n"
+        + "instruments:\n  name: {profile: cli, config: {interactive: true, timeout_seconds: 9}}\n"
         + "retry: {max_retries: 1}\n",
         Path("x.yaml"),
     )
     found = accepted_not_in_effect(score)
     assert [(p.line, p.severity) for p in found] == [(4, Severity.INFO), (6, Severity.INFO)]
     assert found[0].message.startswith("`stale_detection` is accepted, but not yet in effect: it")
-    assert "`instruments.config.max_tokens`" in found[1].message
+    assert "`instruments.config.interactive`" in found[1].message
     assert accepted_not_in_effect(score_from_text(SMALLEST, Path("x.yaml"))) == []
 
 

@@ -107,7 +107,8 @@ def test_names_are_playable_known_or_unknown() -> None:
     assert resolve("cli") == ("cli", True, True)
     assert resolve("claude-code") == ("claude-code", True, True)
     assert resolve("claude_cli") == ("claude-code", True, True)
-    assert resolve("ollama") == ("ollama", True, False)
+    assert resolve("ollama") == ("ollama", True, True)
+    assert resolve("recursive_light") == ("recursive_light", True, False)
     assert resolve("nobody") == ("nobody", False, False)
     assert load_profiles().resolve("claud-code").near[0] == "claude-code"
 
@@ -127,10 +128,16 @@ AGENTS = {
 }
 
 
+SERVICES = {"anthropic_api", "openai_api", "ollama"}
+
+
 def test_the_agents_are_built_in() -> None:
     profiles = load_profiles()
     assert profiles.problems == ()
-    assert set(profiles.by_name) == {"cli", *AGENTS}
+    assert set(profiles.by_name) == {"cli", *AGENTS, *SERVICES}
+    for name in SERVICES:
+        assert profiles.by_name[name].kind == "http"
+        assert profiles.by_name[name].model(None) is not None
     for name in AGENTS:
         profile = profiles.by_name[name]
         assert profile.cli is not None
@@ -155,19 +162,23 @@ def test_a_profile_of_a_person_makes_a_known_name_playable(tmp_path: Path) -> No
     assert resolve("claude_cli", load_profiles((tmp_path,))) == ("claude_cli", True, True)
 
 
-def test_models_behind_http_parse_and_cannot_be_played_yet(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "playable"),
+    [("openai", True), ("anthropic", True), ("ollama", True), ("gemini", False)],
+)
+def test_models_behind_http(tmp_path: Path, family: str, playable: bool) -> None:
     write(
         tmp_path,
         "h.yaml",
         "name: h\ndisplay_name: H\nkind: http\n"
-        "http: {base_url: 'http://localhost', schema_family: openai, auth_env_var: KEY}\n",
+        f"http: {{base_url: 'http://localhost', schema_family: {family}, auth_env_var: KEY}}\n",
     )
     profiles = load_profiles((tmp_path,))
     assert profiles.problems == ()
     found = profiles.resolve("h")
     assert found.known
-    assert not found.runnable
-    assert "HTTP" in found.reason
+    assert found.runnable is playable
+    assert ("Gemini" in found.reason) is not playable
 
 
 def test_unsupported_profiles_say_so(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.effects.drama import killed_at
 from tests.effects.probe import Probe, See, effect
-from tests.effects.seams import launch, played
+from tests.effects.seams import Played, launch, played
 from tests.effects.world import ABSENT, World
 
 PLACES: Mapping[str, Mapping[str, Any]] = {
@@ -35,8 +35,13 @@ ONLY = {
         "system_prompt_file",
         "working_directory",
         "cli_extra_args",
+        "max_tokens",
+        "temperature",
+        "api_key_env",
     },
-    "backend.sheet_overrides.1": {"model", "cli_model", "timeout_seconds"},
+    "backend.sheet_overrides.1": {
+        *("model", "cli_model", "timeout_seconds", "max_tokens", "temperature"),
+    },
 }
 """The older places know fewer settings."""
 
@@ -48,6 +53,15 @@ FLAGS = {
             "system_prompt_flag": "--system",
             "allowed_tools_flag": "--tools",
             "mcp_disable_args": ["--no-mcp"],
+            "required_env": [],
+            "setting_flags": {
+                "max_tokens": "--tokens",
+                "temperature": "--temperature",
+                "base_url": "--url",
+                "api_key_env": "--key",
+                "num_ctx": "--context",
+                "keep_alive": "--keep",
+            },
         }
     }
 }
@@ -72,6 +86,11 @@ async def _directory(world: World) -> str:
     return str((await played(world)).cwd.relative_to(world.folder))
 
 
+def _key(shown: Played) -> tuple[str | None, str | None]:
+    """The variable that the program is told of, and what it finds there."""
+    return shown.behind("--key"), shown.env.get("CITY")
+
+
 DIFFERENCES: Mapping[str, tuple[See, tuple[Any, Any], tuple[Any, Any]]] = {
     "model": (_behind("--model"), (ABSENT, None), ("big", "big")),
     "cli_model": (_behind("--model"), (ABSENT, None), ("big", "big")),
@@ -84,6 +103,12 @@ DIFFERENCES: Mapping[str, tuple[See, tuple[Any, Any], tuple[Any, Any]]] = {
     "system_prompt_file": (_system_prompt, (ABSENT, None), ("kind.txt", "be kind")),
     "working_directory": (_directory, (ABSENT, "ws"), ("hall", "ws/hall")),
     "cli_extra_args": (_has("--more"), (ABSENT, False), (["--more"], True)),
+    "max_tokens": (_behind("--tokens"), (ABSENT, None), (90, "90")),
+    "temperature": (_behind("--temperature"), (ABSENT, None), (0, "0.0")),
+    "base_url": (_behind("--url"), (ABSENT, None), ("http://hall", "http://hall")),
+    "api_key_env": (launch(_key), (ABSENT, (None, None)), ("CITY", ("CITY", "Rome"))),
+    "num_ctx": (_behind("--context"), (ABSENT, None), (4096, "4096")),
+    "keep_alive": (_behind("--keep"), (ABSENT, None), ("5m", "5m")),
 }
 """How each setting is seen, and what is seen with two values of it."""
 
@@ -102,8 +127,27 @@ def _everywhere() -> Iterator[Probe]:
                 )
 
 
+OLLAMA: Mapping[str, tuple[See, tuple[Any, Any], tuple[Any, Any]]] = {
+    "base_url": (_behind("--base-url"), (ABSENT, None), ("http://hall", "http://hall")),
+    "model": (_behind("--model"), (ABSENT, "llama3.1:8b"), ("big", "big")),
+    "num_ctx": (_behind("--num-ctx"), (ABSENT, None), (4096, "4096")),
+    "keep_alive": (_behind("--keep-alive"), (ABSENT, None), ("9m", "9m")),
+    "timeout_seconds": (killed_at, (ABSENT, 300.0), (90, 90.0)),
+}
+"""The older block for one instrument alone."""
+
 PROBES = [
     *_everywhere(),
+    *(
+        effect(
+            f"backend.ollama.{setting}",
+            one,
+            other,
+            see=see,
+            score={"instrument": ABSENT, "backend": {"type": "ollama"}},
+        )
+        for setting, (see, one, other) in OLLAMA.items()
+    ),
     effect(
         "backend.type",
         ("player", "true"),

@@ -15,6 +15,7 @@ CONFIG = {
         "system_prompt": "be kind",
         "allowed_tools": ["Read"],
         "disable_mcp": True,
+        "temperature": 0.5,
     }
 }
 """A score that gives every flag something to say."""
@@ -67,6 +68,14 @@ PROBES: list[Probe] = [
     ),
     _key("system_prompt_flag", (ABSENT, []), ("--system", ["--system", "be kind"])),
     _key("allowed_tools_flag", (ABSENT, []), ("--tools", ["--tools", "Read"])),
+    _key("setting_flags", ({}, []), ({"temperature": "--warmth"}, ["--warmth", "0.5"])),
+    effect(
+        "profile:cli.command.max_output_flag",
+        (ABSENT, []),
+        ("--longest", ["--longest", "90"]),
+        see=ARGUMENTS,
+        profile={"models": [{"name": "m", "max_output_tokens": 90}], "default_model": "m"},
+    ),
     _key(
         "prompt_flag",
         (ABSENT, [TEMPLATE]),

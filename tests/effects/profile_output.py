@@ -191,6 +191,7 @@ PATTERNS = {
     "capacity_patterns": "E103",
     "connection_patterns": "E901",
     "timeout_patterns": "E504",
+    "answer_patterns": "E503",
     "crash_patterns": "E003",
     "stale_patterns": "E006",
 }

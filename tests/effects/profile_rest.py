@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.effects.drama import killed_at, perform
-from tests.effects.probe import See, effect
+from tests.effects.probe import Probe, See, effect
 from tests.effects.score_surroundings import shown
 from tests.effects.seams import launch, mzt
 from tests.effects.world import ABSENT, World
@@ -21,6 +23,7 @@ MODEL = {
     "max_concurrent": 1,
 }
 HTTP = {"base_url": "http://localhost", "schema_family": "openai"}
+BEHIND_HTTP = {"kind": "http", "default_model": "m", "http": HTTP}
 
 
 def _refused(world: World) -> bool:
@@ -40,6 +43,14 @@ def _has_no_servers(world: World) -> bool:
     return "is an MCP server" in mzt(world, "validate", str(world.score_path))
 
 
+_FLAGS = {"base_url": "--profile-url", "endpoint": "--endpoint", "schema_family": "--family"}
+
+
+def _http(key: str, *worlds: tuple[Any, Any]) -> Probe:
+    see = launch(lambda seen: seen.behind(_FLAGS[key]))
+    return effect(f"profile:http.{key}", *worlds, see=see, profile=BEHIND_HTTP)
+
+
 TOLD: See = shown("instruments", "check", "player", words="it hums")
 
 PROBES = [
@@ -56,7 +67,30 @@ PROBES = [
         ("It plays all day", True),
         see=shown("instruments", "check", "player", words="It plays all day"),
     ),
-    effect("profile:kind", ("cli", False), ("http", True), see=_refused, profile={"http": HTTP}),
+    effect(
+        "profile:kind",
+        ("cli", False),
+        ("http", True),
+        see=launch(lambda seen: "--profile-url" in seen.argv),
+        profile={"http": HTTP, "default_model": "m"},
+    ),
+    _http("base_url", ("http://hall", "http://hall"), ("http://stage", "http://stage")),
+    _http("endpoint", (ABSENT, "/v1/chat/completions"), ("/play", "/play")),
+    _http("schema_family", ("openai", "openai"), ("anthropic", "anthropic")),
+    effect(
+        "profile:http.auth_env_var",
+        (ABSENT, None),
+        ("CITY", "Rome"),
+        see=launch(lambda seen: seen.env.get("CITY")),
+        profile=BEHIND_HTTP,
+    ),
+    effect(
+        "profile:models.0.max_output_tokens",
+        (ABSENT, None),
+        (90, "90"),
+        see=launch(lambda seen: seen.behind("--max-output")),
+        profile={**BEHIND_HTTP, "models": [{"name": "m"}]},
+    ),
     effect(
         "profile:models.0.name",
         ("big", 1),

@@ -32,7 +32,7 @@ _STALE = "comes with detecting silent sheets"
 _LEARNING = "comes with learning from earlier runs"
 _PERSON = "comes with questions to a person"
 _HOOKS = "comes with chains of scores"
-_HTTP = "comes with models behind HTTP"
+_NO_TOOLS = "has no use here: a model behind HTTP gets no tools"
 _MCP = "comes with MCP servers"
 _SKILLS = "comes with specifications and techniques"
 _WATCH = "comes with watching processes and files"
@@ -66,7 +66,7 @@ NOT_YET_IN_EFFECT: Final[Mapping[str, str]] = {
     "logging": _LOGS,
     "isolation": "comes with git worktrees",
     "conductor": _PERSON,
-    "bridge": _HTTP,
+    "bridge": "comes with tools for models behind HTTP",
     "code_execution": "comes with running code from answers",
     "notifications": "comes with notifications",
     "on_success": _HOOKS,
@@ -75,13 +75,11 @@ NOT_YET_IN_EFFECT: Final[Mapping[str, str]] = {
     "state_path": _OLD,
     "backend.output_format": "has no use here: the instrument's profile says how output is read",
     "backend.max_output_capture_bytes": "has no use here: all output is kept",
-    "backend.api_key_env": _HTTP,
-    "backend.max_tokens": _HTTP,
-    "backend.temperature": _HTTP,
     "backend.recursive_light": "is not supported: recursive_light cannot be played",
-    "backend.ollama": _HTTP,
-    "backend.sheet_overrides.temperature": _HTTP,
-    "backend.sheet_overrides.max_tokens": _HTTP,
+    "backend.ollama.dynamic_tools": _NO_TOOLS,
+    "backend.ollama.compression_level": _NO_TOOLS,
+    "backend.ollama.max_tool_iterations": _NO_TOOLS,
+    "backend.ollama.health_check_timeout": "has no use here: the server is asked at once",
     **{
         f"{block}.{setting}": reason
         for block in (
@@ -92,20 +90,14 @@ NOT_YET_IN_EFFECT: Final[Mapping[str, str]] = {
         )
         for setting, reason in (
             ("interactive", _SCREEN),
-            ("max_tokens", _HTTP),
-            ("temperature", _HTTP),
-            ("api_key_env", _HTTP),
-            ("base_url", _HTTP),
             ("output_format", "has no use here: the instrument's profile says how output is read"),
         )
     },
     # Instrument profiles.
     "profile:code_mode": "comes with running code from answers",
     "profile:models.context_window": "comes with checks of prompts before they are sent",
-    "profile:models.max_output_tokens": _HTTP,
     "profile:models.cost_per_1k_input": _COST,
     "profile:models.cost_per_1k_output": _COST,
-    "profile:http": _HTTP,
     "profile:cli.interactive": _SCREEN,
     "profile:cli.command.start_new_session": "has no use here: every instrument has its own session",
     "profile:cli.command.mcp_config_flag": _MCP,

@@ -90,6 +90,15 @@ class CliCommand(Strict):
     """Flag before the system prompt."""
     allowed_tools_flag: str | None = None
     """Flag before the list of tools the agent may use."""
+    max_output_flag: str | None = None
+    """Flag before the length of the longest answer that the model can give, in tokens, where
+    `models` knows it."""
+    setting_flags: dict[
+        Literal["max_tokens", "temperature", "base_url", "api_key_env", "num_ctx", "keep_alive"],
+        str,
+    ] = Field({})
+    """Flags before further settings of a score: name of the setting to flag. The variable that
+    `api_key_env` names is passed on."""
     prompt_flag: str | None = None
     """Flag before the prompt; without one the prompt is a plain argument."""
     prompt_via_stdin: bool = True
@@ -121,7 +130,7 @@ class CliOutputConfig(Strict):
 
     format: Literal["text", "json", "jsonl"] = "text"
     """Plain text, one JSON value, or one JSON value a line."""
-    dialect: Literal["claude", "cline", "codex", "gemini", "opencode", "text"] = "text"
+    dialect: Literal["claude", "cline", "codex", "gemini", "http", "opencode", "text"] = "text"
     """Whose events they are: how `mzt logs` makes readable lines of them; text is shown as it is."""
     result_path: str | None = None
     """Where the answer stands."""
@@ -184,6 +193,8 @@ class CliErrorConfig(Strict):
     """Output that means that the service could not be reached."""
     timeout_patterns: list[Pattern] = Field([])
     """Output that means the service took too long."""
+    answer_patterns: list[Pattern] = Field([])
+    """Output that means that the service's answer cannot be used."""
     crash_patterns: list[Pattern] = Field([])
     """Output that means the program crashed."""
     stale_patterns: list[Pattern] = Field([])
@@ -261,13 +272,15 @@ class HttpProfile(Strict):
     """An instrument that is a model behind HTTP."""
 
     base_url: str = Field(min_length=1)
-    """Address of the service."""
+    """Address of the service. ANTHROPIC_BASE_URL, OPENAI_BASE_URL and OLLAMA_HOST put another in the
+    place of these services' own ones."""
     endpoint: str = "/v1/chat/completions"
     """Path of the call."""
-    schema_family: Literal["openai", "anthropic", "gemini"]
-    """Whose format requests and answers have; gemini is not supported."""
+    schema_family: Literal["openai", "anthropic", "ollama", "gemini"]
+    """Whose format requests and answers have; `openai` with the path `/api/chat` is Ollama's, gemini is
+    not supported."""
     auth_env_var: str | None = None
-    """Environment variable that holds the key."""
+    """Environment variable that holds the key; the program gets no other key."""
 
 
 class InstrumentProfile(Strict):

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from marianne_core.config.explain import near
+from marianne_core.config.http_program import http_program
 from marianne_core.config.instrument import InstrumentProfile
 from marianne_core.config.read import ProfileError, problem_at, problem_of, read_model
 from marianne_core.config.source import read_source
@@ -23,14 +24,8 @@ BUILTIN_DIRECTORY: Final = Path(__file__).parent / "builtin"
 ALIASES: Final[Mapping[str, str]] = MappingProxyType({"claude_cli": "claude-code"})
 """Other names of instruments; a profile of exactly that name goes before its alias."""
 
-_HTTP: Final = "models behind HTTP come with a later version"
-
 KNOWN_INSTRUMENTS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "anthropic_api": _HTTP,
-        "ollama": _HTTP,
-        "recursive_light": "it is not supported",
-    }
+    {"recursive_light": "it is not supported"}
 )
 """Instruments that people's scores name and that have no profile here, and why they have none."""
 
@@ -183,12 +178,22 @@ def _load(path: Path, problems: list[Problem]) -> InstrumentProfile | None:
                 severity=Severity.WARNING,
             )
         )
+    if profile.kind == "http":
+        return _as_a_program(profile)
     return profile
+
+
+def _as_a_program(profile: InstrumentProfile) -> InstrumentProfile:
+    """A profile of a model behind HTTP that is played like a command-line program; one whose format
+    is not supported has none."""
+    assert profile.http is not None
+    supported = profile.http.schema_family != "gemini"
+    return profile.model_copy(update={"cli": http_program(profile.http) if supported else None})
 
 
 def _unplayable(profile: InstrumentProfile) -> str:
     if profile.execution_status == "unsupported":
         return profile.execution_status_detail or "its profile says it is not supported"
-    if profile.kind == "http":
-        return _HTTP
+    if profile.cli is None:
+        return "the format of Gemini is not supported over HTTP; gemini-cli plays its models"
     return ""

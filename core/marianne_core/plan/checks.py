@@ -14,7 +14,11 @@ from marianne_core.plan.build import draft
 from marianne_core.plan.file_checks import check_referred_files
 from marianne_core.plan.instruments import Profiles
 from marianne_core.plan.rehearsal import rehearse
-from marianne_core.plan.setting_checks import settings_without_effect, techniques_without_servers
+from marianne_core.plan.setting_checks import (
+    models_that_nobody_names,
+    settings_without_effect,
+    techniques_without_servers,
+)
 from marianne_core.plan.sheets import Plan
 from marianne_core.plan.templates import (
     TemplateProblem,
@@ -52,6 +56,7 @@ def checked_plan(
         problems += _captured_names(plan, places)
         problems += check_referred_files(plan, places)
         problems += settings_without_effect(plan, profiles, places)
+        problems += models_that_nobody_names(plan, profiles, places)
         problems += techniques_without_servers(plan, profiles, places)
         problems += rehearse(plan, places)
     order = {severity: place for place, severity in enumerate(Severity)}

@@ -175,6 +175,9 @@ class Instruments:
         source = f"profile {profile_name}"
         for layer in layers:
             settings = dict(layer.settings)
+            if layer.owner not in (None, profile_name):
+                for key in _OF_ONE_SERVICE:
+                    settings.pop(key, None)
             model = settings.pop("cli_model", None)
             model = settings.pop("model", None) or model
             # A model belongs to the instrument it was written for: a fallback of another kind
@@ -216,6 +219,9 @@ def _override_source(layer: _Layer, sheet: int) -> str:
     return f"{layer.source}.timeout_overrides.{sheet}"
 
 
+_OF_ONE_SERVICE = ("base_url", "api_key_env")
+"""What is meant for one instrument alone: no other service is to get its key."""
+
 _NOT_SETTINGS = {
     "type",
     "timeout_overrides",
@@ -224,11 +230,17 @@ _NOT_SETTINGS = {
     "recursive_light",
     "max_output_capture_bytes",
 }
+_OF_OLLAMA = {"base_url", "model", "num_ctx", "keep_alive", "timeout_seconds"}
 
 
 def backend_settings(config: JobConfig) -> dict[str, Any]:
     """What a person really wrote in the older `backend` block, as instrument settings.
 
-    Its defaults are not settings: they would hide those of the instrument's profile.
+    Its defaults are not settings: they would hide those of the instrument's profile. Its block about
+    Ollama is for a score that plays on it.
     """
-    return config.backend.model_dump(exclude_unset=True, exclude=_NOT_SETTINGS)
+    backend = config.backend
+    settings = backend.model_dump(exclude_unset=True, exclude=_NOT_SETTINGS)
+    if config.primary_instrument == "ollama":
+        settings |= backend.ollama.model_dump(exclude_unset=True, include=_OF_OLLAMA)
+    return settings

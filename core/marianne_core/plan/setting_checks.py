@@ -1,4 +1,4 @@
-"""What is asked of instruments that cannot do it: V215 (settings), V302 (MCP techniques)."""
+"""What is asked of instruments that cannot do it: V215 (settings), V217 (models), V302 (MCP techniques)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from marianne_core.model.problem import Problem, Severity
 from marianne_core.plan.instruments import Profiles
 from marianne_core.plan.sheets import Plan, SheetPlan
 from marianne_core.plan.where import Place, Places
+
+_BY_SETTING_FLAGS = (
+    *("max_tokens", "temperature", "base_url", "api_key_env"),
+    *("num_ctx", "keep_alive"),
+)
+"""Settings of models behind HTTP; `setting_flags` of a profile has their flags."""
 
 
 def settings_without_effect(plan: Plan, profiles: Profiles, places: Places) -> list[Problem]:
@@ -32,10 +38,34 @@ def settings_without_effect(plan: Plan, profiles: Profiles, places: Places) -> l
                 continue
             who = agents if binds and agents else without
             text = f"{' and '.join(who)} {_have(who)} no flag for {key}: it has no effect there"
-            # That no MCP servers are wanted is also written where there are none to keep away.
-            severity = Severity.INFO if key == "disable_mcp" else Severity.WARNING
+            # That no MCP servers are wanted is also written where there are none to keep away, and
+            # the older settings of a service where another instrument plays.
+            quiet = key == "disable_mcp" or key in _BY_SETTING_FLAGS
+            severity = Severity.INFO if quiet else Severity.WARNING
             problems.append(places.problem(severity, "V215", text, (*at, key)))
     return problems
+
+
+def models_that_nobody_names(plan: Plan, profiles: Profiles, places: Places) -> list[Problem]:
+    """Instruments behind HTTP that play sheets without knowing which model is meant: every call of
+    the service has to name one."""
+    without = {
+        sheet.instrument
+        for sheet in _by_choice(plan)
+        if (profile := profiles.get(sheet.instrument)) is not None
+        and profile.kind == "http"
+        and not sheet.model
+    }
+    return [
+        places.problem(
+            Severity.ERROR,
+            "V217",
+            f"{name} has no default model, and the score names none",
+            ("instrument",),
+            hint="write `instrument_config: {model: ...}`",
+        )
+        for name in sorted(without)
+    ]
 
 
 def techniques_without_servers(plan: Plan, profiles: Profiles, places: Places) -> list[Problem]:
@@ -93,6 +123,9 @@ def _wanted(settings: Mapping[str, Any]) -> Iterator[tuple[str, bool, str]]:
     ):
         if settings.get(key):
             yield key, binds, flag
+    for key in _BY_SETTING_FLAGS:
+        if settings.get(key) not in (None, ""):
+            yield key, False, key
     if settings.get("skip_permissions") is False:
         yield "skip_permissions", True, "auto_approve_flag"
     if settings.get("disable_mcp") is True:
@@ -105,8 +138,12 @@ def _lacking(names: Iterable[str], flag: str, profiles: Profiles) -> list[str]:
     return [
         name
         for name, command in commands.items()
-        if command is not None and not getattr(command, flag)
+        if command is not None and not _has(command, flag)
     ]
+
+
+def _has(command: CliCommand, flag: str) -> bool:
+    return flag in command.setting_flags or bool(getattr(command, flag, None))
 
 
 def _command(profiles: Profiles, name: str) -> CliCommand | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from marianne_core.config.instrument import InstrumentProfile
 from marianne_core.config.profiles import Profiles
@@ -26,7 +27,7 @@ class Ensemble:
         self._base = dict(base)
         self._clock = clock
         self._programs: dict[tuple[str, str | None, str], tuple[str, float]] = {}
-        self._environments: dict[str, Environment] = {}
+        self._environments: dict[tuple[str, str], Environment] = {}
         self._readers: dict[str, ResultReader] = {}
 
     @property
@@ -45,16 +46,20 @@ class Ensemble:
             )
         return found.profile
 
-    def environment(self, name: str) -> Environment:
-        """What the instrument's programs are started with."""
-        if name not in self._environments:
+    def environment(self, name: str, settings: Mapping[str, Any] | None = None) -> Environment:
+        """What the instrument's programs are started with; `settings` are those of the sheet."""
+        key = (name, str((settings or {}).get("api_key_env") or ""))
+        if key not in self._environments:
             profile = self.profile(name)
             assert profile.cli is not None
             command = profile.cli.command
-            self._environments[name] = build_environment(
-                self._base, required=command.required_env, added=command.env
+            required = command.required_env
+            if required is not None and key[1] and "api_key_env" in command.setting_flags:
+                required = [*required, key[1]]
+            self._environments[key] = build_environment(
+                self._base, required=required, added=command.env
             )
-        return self._environments[name]
+        return self._environments[key]
 
     def program(self, name: str, path: str | None, base: Path) -> str:
         """The absolute path of a program, as `resolve_program` finds it, looked up once a second.

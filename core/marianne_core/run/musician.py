@@ -154,7 +154,8 @@ class Musician:
     def warm_up(self, run: ActiveRun, num: int, number: int, token: str) -> None:
         """Start the shim of an attempt that is likely next and whose intent is committed."""
         try:
-            environment = self._ensemble.environment(run.plan.sheets[num - 1].instrument)
+            sheet = run.plan.sheets[num - 1]
+            environment = self._ensemble.environment(sheet.instrument, sheet.config)
         except MztError:
             return  # the attempt itself will say so
         self.warm.start(token, AttemptFiles(run.run_dir, num, number), environment.variables)
@@ -311,7 +312,7 @@ class Musician:
         invocation = build_invocation(
             profile,
             prompt.text,
-            environment=self._ensemble.environment(sheet.instrument),
+            environment=self._ensemble.environment(sheet.instrument, sheet.config),
             workspace=plan.workspace,
             timeout=sheet.timeout,
             model=sheet.model,

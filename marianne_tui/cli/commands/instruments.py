@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from dataclasses import dataclass
 
 import click
 
+from marianne_core.config.http_program import what_is_missing, where_it_is
 from marianne_core.config.profiles import ALIASES, KNOWN_INSTRUMENTS, Profiles
 from marianne_core.model.errors import EXIT_FAILED, InputError
 from marianne_tui.cli.checking import find_profiles
@@ -25,7 +27,7 @@ class Finding:
 
     name: str
     state: str
-    """`ready`, `missing` (its program is not found) or `no profile`."""
+    """`ready`, `missing` (its program is not found, its key is not set) or `no profile`."""
     detail: str
     program: str = ""
     """Path of its program when it was found."""
@@ -46,6 +48,15 @@ def examine(profiles: Profiles, name: str) -> Finding:
         return Finding(name, "no profile", resolution.reason, origin=origin)
     if profile.cli is None:
         return Finding(name, "ready", profile.display_name, origin=origin)
+    if profile.kind == "http" and profile.http is not None:
+        missing = what_is_missing(profile.http, os.environ)
+        return Finding(
+            name,
+            "missing" if missing else "ready",
+            missing or f"{profile.display_name}: {where_it_is(profile.http, os.environ)}",
+            origin=origin,
+            about=profile.description or "",
+        )
     executable = profile.cli.command.executable
     program = shutil.which(executable)
     if program is None:

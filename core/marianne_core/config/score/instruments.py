@@ -39,11 +39,15 @@ class InstrumentSettings(Strict):
     max_tokens: int | None = Field(None, ge=1)
     """Longest answer of a model that is called over HTTP, in tokens."""
     temperature: float | None = Field(None, ge=0, le=2)
-    """Sampling temperature of a model that is called over HTTP."""
+    """Sampling temperature of a model that is called over HTTP; else the service's own."""
     api_key_env: str | None = None
     """Environment variable that holds the key of a model that is called over HTTP."""
     base_url: str | None = None
-    """Address of a model that is called over HTTP."""
+    """Address of a model that is called over HTTP, instead of its profile's."""
+    num_ctx: int | None = Field(None, ge=1)
+    """Context window of a model that runs in Ollama, in tokens; 32768 if it is not given."""
+    keep_alive: str | None = None
+    """How long Ollama keeps the model in memory."""
     system_prompt: str | None = None
     """System prompt, where the instrument takes one."""
     system_prompt_file: str | None = None
@@ -180,11 +184,12 @@ class BackendConfig(Strict):
     model: str | None = None
     """Model that is called over HTTP."""
     api_key_env: str = "ANTHROPIC_API_KEY"
-    """Environment variable that holds the key of a model that is called over HTTP."""
+    """Environment variable that holds the key of a model that is called over HTTP; counts when written
+    here."""
     max_tokens: int = Field(16384, ge=1)
-    """Longest answer of a model that is called over HTTP, in tokens."""
+    """Longest answer of a model that is called over HTTP, in tokens; counts when written here."""
     temperature: float = Field(0.7, ge=0, le=1)
-    """Sampling temperature of a model that is called over HTTP."""
+    """Sampling temperature of a model that is called over HTTP; counts when written here."""
     recursive_light: RecursiveLightConfig = RecursiveLightConfig()
     """Settings of the `recursive_light` server."""
     ollama: OllamaConfig = OllamaConfig()

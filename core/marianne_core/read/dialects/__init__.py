@@ -9,6 +9,7 @@ from marianne_core.read.dialects.claude import Claude
 from marianne_core.read.dialects.cline import Cline
 from marianne_core.read.dialects.codex import Codex
 from marianne_core.read.dialects.gemini import Gemini
+from marianne_core.read.dialects.http import Http
 from marianne_core.read.dialects.opencode import Opencode
 from marianne_core.read.printable import StreamCleaner
 
@@ -34,6 +35,7 @@ _FORMATTERS: Final[Mapping[str, Callable[[], Formatter]]] = {
     "cline": Cline,
     "codex": Codex,
     "gemini": Gemini,
+    "http": Http,
     "opencode": Opencode,
 }
 

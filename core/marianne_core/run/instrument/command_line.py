@@ -66,8 +66,8 @@ def build_invocation(
     `timeout` is in seconds; `model` falls back to the profile's default; `config` holds the merged
     instrument settings of the sheet (`InstrumentSettings`); `mcp_config` is a file for the
     instrument's MCP flag and replaces the arguments that turn MCP off; `base` is the score's folder,
-    from which a relative `system_prompt_file` counts. The flags for the system prompt and for
-    allowed tools, which section 3.3 leaves open, stand behind the working directory.
+    from which a relative `system_prompt_file` counts. The flags for the system prompt, for allowed
+    tools and for further settings, which section 3.3 leaves open, stand behind the working directory.
 
     A prompt of more than `PROMPT_LIMIT` bytes goes through stdin where the instrument can read one
     there: by its profile (`prompt_via_stdin`, `stdin_sentinel`), or because it is a shell that gets
@@ -98,6 +98,10 @@ def build_invocation(
     if command.system_prompt_flag:
         argv += _with_value(command.system_prompt_flag, _system_prompt(settings, base))
     argv += _with_value(command.allowed_tools_flag, _tools(settings.get("allowed_tools")))
+    argv += _with_value(command.max_output_flag, _longest_answer(profile, model))
+    for name, flag in command.setting_flags.items():
+        value = settings.get(name)
+        argv += _with_value(flag, None if value is None else str(value))
     handed_over, stdin = _hand_over(profile.name, command, argv, prompt)
     argv += handed_over
     if mcp_config is not None and command.mcp_config_flag:
@@ -118,6 +122,11 @@ def _words(flag: str | None) -> tuple[str, ...]:
 
 def _with_value(flag: str | None, value: str | None) -> list[str]:
     return [flag, value] if flag and value else []
+
+
+def _longest_answer(profile: InstrumentProfile, model: str | None) -> str | None:
+    known = profile.model(model)
+    return str(known.max_output_tokens) if known and known.max_output_tokens else None
 
 
 def _tools(tools: object) -> str | None:

@@ -25,6 +25,7 @@ _BY_ERROR_TYPE = {
     ErrorType.CONNECTION: ("E901", "the service could not be reached"),
     ErrorType.TIMEOUT: ("E504", "the instrument waited too long for an answer"),
     ErrorType.CAPACITY: ("E103", "no capacity"),
+    ErrorType.ANSWER: ("E503", "the service's answer cannot be used"),
 }
 
 _NO_ANSWER = frozenset({ErrorType.RATE_LIMIT, ErrorType.CAPACITY, ErrorType.CONNECTION})

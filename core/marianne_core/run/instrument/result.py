@@ -53,6 +53,7 @@ class ErrorType(StrEnum):
     CONNECTION = "connection"
     TIMEOUT = "timeout"
     CAPACITY = "capacity"
+    ANSWER = "answer"
 
 
 _BY_HTTP_STATUS = {
@@ -303,6 +304,7 @@ def _compiled(
         ErrorType.STALE: errors.stale_patterns,
         ErrorType.TIMEOUT: errors.timeout_patterns,
         ErrorType.CAPACITY: errors.capacity_patterns,
+        ErrorType.ANSWER: errors.answer_patterns,
     }
     return tuple(
         (error_type, tuple(_compile(pattern) for pattern in patterns))

@@ -1,0 +1,129 @@
+"""Answers as they come: server-sent events, a JSON object a line, or one JSON document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from marianne_core.ask.trouble import ANSWER, Trouble
+
+_LONGEST = 64 * 1024 * 1024
+"""Bytes of one line or document; more is no answer."""
+
+Take = Callable[[dict[str, Any]], None]
+
+
+def read_answer(pieces: Iterable[bytes], content_type: str, take: Take, *, by_line: bool) -> None:
+    """Give every JSON object of an answer to `take`, as soon as it is there.
+
+    What it is shows at its beginning; `by_line`: JSON comes as an object a line. Raises Trouble for
+    what is no JSON, and what `take` raises.
+    """
+    lines = _Lines()
+    events = _Events(take)
+    streams = "event-stream" in content_type
+    document: list[bytes] = []
+    size = 0
+    begun = False
+    for piece in pieces:
+        for line in lines.feed(piece):
+            if not begun and line.strip():
+                begun = True
+                streams = streams or line.startswith(b"data:")
+                if not streams and not line.lstrip().startswith(b"{"):
+                    raise _no_json(content_type, line)
+            if streams:
+                events.line(line)
+            elif by_line:
+                _take_line(line, take)
+            else:
+                document.append(line)
+                size += len(line)
+                if size > _LONGEST:
+                    raise Trouble(f"{ANSWER}is longer than {_LONGEST} bytes")
+    rest = lines.rest()
+    if not begun and rest.strip() and not rest.lstrip().startswith((b"{", b"data:")):
+        raise _no_json(content_type, rest)
+    if streams:
+        events.finish(rest)
+    elif by_line or not document:
+        _take_line(rest, take, cut=by_line)
+    else:
+        _take_line(b"\n".join([*document, rest]), take)
+
+
+class _Lines:
+    """Splits bytes into lines."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that end in `data`."""
+        *ended, rest = data.split(b"\n")
+        if ended:
+            ended[0] = b"".join([*self._pieces, ended[0]])
+            self._pieces, self._size = [], 0
+        self._pieces.append(rest)
+        self._size += len(rest)
+        if self._size > _LONGEST:
+            raise Trouble(f"{ANSWER}has a line of more than {_LONGEST} bytes")
+        return [line.rstrip(b"\r") for line in ended]
+
+    def rest(self) -> bytes:
+        """What stands behind the last line's end."""
+        return b"".join(self._pieces)
+
+
+class _Events:
+    """Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html): only
+    their data counts, which names the event as well."""
+
+    def __init__(self, take: Take) -> None:
+        self._take = take
+        self._data: list[bytes] = []
+
+    def line(self, line: bytes) -> None:
+        """A line; an empty one ends an event."""
+        if line:
+            name, _, value = line.partition(b":")
+            if name == b"data":
+                self._data.append(value.removeprefix(b" "))
+        else:
+            self._end()
+
+    def finish(self, rest: bytes) -> None:
+        """The stream is over, with `rest` as its last line; some servers leave out the empty one."""
+        if rest:
+            self.line(rest)
+        self._end(cut=True)
+
+    def _end(self, *, cut: bool = False) -> None:
+        data, self._data = b"\n".join(self._data), []
+        if data.strip() != b"[DONE]":
+            _take_line(data, self._take, cut=cut)
+
+
+def _take_line(line: bytes, take: Take, *, cut: bool = False) -> None:
+    """Take one object. `cut`: half an object is the end of a connection, which is told elsewhere."""
+    if not line.strip():
+        return
+    try:
+        value = json.loads(line.decode("utf-8", "replace"))
+    except (ValueError, RecursionError) as error:
+        if cut:
+            return
+        raise Trouble(f"{ANSWER}is no JSON: {_beginning(line)}") from error
+    if isinstance(value, dict):
+        take(value)
+
+
+def _no_json(content_type: str, line: bytes) -> Trouble:
+    kind = content_type.partition(";")[0].strip() or "of no type"
+    return Trouble(f"{ANSWER}is no JSON ({kind}): {_beginning(line)}")
+
+
+def _beginning(line: bytes) -> str:
+    return " ".join(line[:400].decode("utf-8", "replace").split())[:200]
