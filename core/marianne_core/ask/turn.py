@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import BinaryIO
 
 from marianne_core import __version__
 from marianne_core.ask.address import address_of
@@ -35,10 +36,16 @@ def main(arguments: Sequence[str]) -> int:
     """Play the turn that the arguments describe; its exit status."""
     # A turn that is interrupted leaves no traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    report = Report(sys.stdout.buffer)
+    return play(arguments, sys.stdin.buffer.read(), os.environ, sys.stdout.buffer)
+
+
+def play(
+    arguments: Sequence[str], prompt: bytes, environ: Mapping[str, str], stream: BinaryIO
+) -> int:
+    """The same with all that it takes from its process, and the stream that gets the events."""
+    report = Report(stream)
     try:
-        settings = options_of(arguments)
-        status = _play(settings, sys.stdin.buffer.read(), os.environ, report)
+        status = _play(options_of(arguments), prompt, environ, report)
     except Trouble as trouble:
         report.failed(trouble, time.time())
         return 1
