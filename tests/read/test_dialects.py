@@ -29,7 +29,7 @@ CASES = sorted(
     for path in RECORDINGS.glob("*/*")
     if path.suffix in (".out", ".err")
 )
-DIALECTS = ["claude", "cline", "codex", "gemini", "opencode", "text"]
+DIALECTS = ["claude", "cline", "codex", "gemini", "http", "opencode", "text"]
 KEY = "sk-ant-api03-" + "Ab9_-" * 8
 
 

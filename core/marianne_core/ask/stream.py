@@ -21,36 +21,26 @@ def read_answer(pieces: Iterable[bytes], content_type: str, take: Take, *, by_li
     what is no JSON, and what `take` raises.
     """
     lines = _Lines()
-    events = _Events(take)
-    streams = "event-stream" in content_type
-    document: list[bytes] = []
-    size = 0
-    begun = False
+    reader: _Events | _Objects | _Document | None = None
+
+    def reader_for(line: bytes) -> _Events | _Objects | _Document:
+        if "event-stream" in content_type or line.startswith(b"data:"):
+            return _Events(take)
+        if not line.lstrip().startswith(b"{"):
+            raise _no_json(content_type, line)
+        return _Objects(take) if by_line else _Document(take)
+
     for piece in pieces:
         for line in lines.feed(piece):
-            if not begun and line.strip():
-                begun = True
-                streams = streams or line.startswith(b"data:")
-                if not streams and not line.lstrip().startswith(b"{"):
-                    raise _no_json(content_type, line)
-            if streams:
-                events.line(line)
-            elif by_line:
-                _take_line(line, take)
-            else:
-                document.append(line)
-                size += len(line)
-                if size > _LONGEST:
-                    raise Trouble(f"{ANSWER}is longer than {_LONGEST} bytes")
+            if reader is None and line.strip():
+                reader = reader_for(line)
+            if reader is not None:
+                reader.line(line)
     rest = lines.rest()
-    if not begun and rest.strip() and not rest.lstrip().startswith((b"{", b"data:")):
-        raise _no_json(content_type, rest)
-    if streams:
-        events.finish(rest)
-    elif by_line or not document:
-        _take_line(rest, take, cut=by_line)
-    else:
-        _take_line(b"\n".join([*document, rest]), take)
+    if reader is None and rest.strip():
+        reader = reader_for(rest)
+    if reader is not None:
+        reader.finish(rest)
 
 
 class _Lines:
@@ -104,6 +94,41 @@ class _Events:
         data, self._data = b"\n".join(self._data), []
         if data.strip() != b"[DONE]":
             _take_line(data, self._take, cut=cut)
+
+
+class _Objects:
+    """A JSON object a line."""
+
+    def __init__(self, take: Take) -> None:
+        self._take = take
+
+    def line(self, line: bytes) -> None:
+        """A whole line."""
+        _take_line(line, self._take)
+
+    def finish(self, rest: bytes) -> None:
+        """The last line has no end."""
+        _take_line(rest, self._take, cut=True)
+
+
+class _Document:
+    """One JSON object on many lines."""
+
+    def __init__(self, take: Take) -> None:
+        self._take = take
+        self._lines: list[bytes] = []
+        self._size = 0
+
+    def line(self, line: bytes) -> None:
+        """A line of it."""
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size > _LONGEST:
+            raise Trouble(f"{ANSWER}is longer than {_LONGEST} bytes")
+
+    def finish(self, rest: bytes) -> None:
+        """The last line of it."""
+        _take_line(b"\n".join([*self._lines, rest]), self._take)
 
 
 def _take_line(line: bytes, take: Take, *, cut: bool = False) -> None:
