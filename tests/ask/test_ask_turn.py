@@ -253,9 +253,10 @@ def test_the_wait_that_a_limit_names(tmp_path: Path) -> None:
     with Service(refusing(429, LIMITED, retry_after="29.2")) as service:
         turn = play(profile_of(service.url, "anthropic"), tmp_path)
     assert turn.outcome.reason.endswith("HTTP 429: Too fast. (rate_limit_error) (retry after 30 s)")
-    event = json.loads(turn.result.limit_event)
-    assert event["retry_after"] == 30
-    assert event["resets_at"] > 1_700_000_000
+    assert turn.last["retry_after"] == 30
+    assert turn.result.reset is not None
+    said_at = (tmp_path / "out").stat().st_mtime
+    assert turn.result.reset.at == pytest.approx(said_at + 30)
 
 
 def test_nobody_is_there(tmp_path: Path) -> None:

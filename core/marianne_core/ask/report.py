@@ -78,11 +78,10 @@ class Report:
         """The whole answer is there."""
         self._result(status, result=self.text)
 
-    def failed(self, trouble: Trouble, now: float) -> None:
+    def failed(self, trouble: Trouble) -> None:
         """There is no answer, or not the whole of it."""
-        wait = trouble.retry_after
-        until = {} if wait is None else {"retry_after": wait, "resets_at": int(now + wait)}
-        self._result(trouble.status, error=trouble.words, **until)
+        wait = {} if trouble.retry_after is None else {"retry_after": trouble.retry_after}
+        self._result(trouble.status, error=trouble.words, **wait)
 
     def event(self, kind: str, **values: Any) -> None:
         """Print an event."""

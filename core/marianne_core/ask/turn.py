@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
@@ -47,7 +46,7 @@ def play(
     try:
         status = _play(options_of(arguments), prompt, environ, report)
     except Trouble as trouble:
-        report.failed(trouble, time.time())
+        report.failed(trouble)
         return 1
     report.done(status)
     if report.stop in ("max_tokens", "length"):
