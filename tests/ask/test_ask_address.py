@@ -71,7 +71,15 @@ def test_ollama_s_own_variable(value: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["localhost:8000", "ftp://x", "https://", "http://x:port", "http://a b", "http://u:secret@x"],
+    [
+        "localhost:8000",
+        "ftp://x",
+        "https://",
+        "http://x:port",
+        "http://a b",
+        "http://a..b",
+        "http://u:secret@x",
+    ],
 )
 def test_what_is_no_address(given: str) -> None:
     with pytest.raises(Trouble, match="the address of the service") as refused:

@@ -224,6 +224,12 @@ FAILURES = [
     ("anthropic", streaming("la la"), "E503", "the answer is no JSON: la la"),
     ("openai", refusing(200, b"[1, 2]"), "E503", "the answer is no JSON"),
     ("openai", refusing(200, {}), "E503", "the answer was cut"),
+    (
+        "openai",
+        streaming({"choices": [{"delta": {"refusal": "I will not."}}]}, *chunks()),
+        "E503",
+        "refused by the service (refusal)",
+    ),
     ("openai", streaming(*chunks("I", why="content_filter")), "E503", "refused by the service"),
     ("anthropic", streaming(*said(why="max_tokens")), "E503", "has no text (it ended with: max_t"),
 ]

@@ -129,3 +129,22 @@ def test_an_alias_that_leads_to_itself_ends(plan_of: Callable[..., Plan]) -> Non
     assert plan.sheet(1).choice.playable is False
     plan = plan_of("instrument: agent\ninstruments: {agent: {profile: agent, config: {model: m}}}")
     assert (plan.sheet(1).instrument, plan.sheet(1).model) == ("agent", "m")
+
+
+def test_a_key_and_its_address_are_for_one_instrument_alone(plan_of: Callable[..., Plan]) -> None:
+    plan = plan_of(
+        """
+        instrument: agent
+        instrument_config: {api_key_env: KEY, base_url: http://gate, temperature: 0.5}
+        instrument_fallbacks: [other]
+        movements: {2: {instrument: other, instrument_config: {api_key_env: OTHER}}}
+        sheet: {size: 1, total_items: 3, per_sheet_instruments: {3: other}}
+        """
+    )
+    own, with_its_own, without = (plan.sheet(num).config for num in (1, 2, 3))
+    assert (own["api_key_env"], own["base_url"], own["temperature"]) == ("KEY", "http://gate", 0.5)
+    assert (with_its_own["api_key_env"], with_its_own["temperature"]) == ("OTHER", 0.5)
+    assert "base_url" not in with_its_own
+    assert not {"api_key_env", "base_url"} & without.keys()
+    (fallback,) = plan.sheet(1).fallbacks
+    assert not {"api_key_env", "base_url"} & fallback.config.keys()

@@ -94,6 +94,31 @@ def test_settings_that_have_their_effect_or_nobody_to_be_for(text: str) -> None:
     assert found(text) == []
 
 
+NAMELESS = """
+name: nameless
+display_name: Nameless
+kind: http
+http: {base_url: http://x, schema_family: openai}
+"""
+
+
+def test_a_model_behind_http_has_to_be_named(tmp_path: Path) -> None:
+    (tmp_path / "nameless.yaml").write_text(NAMELESS)
+    profiles = load_profiles([tmp_path])
+
+    def errors(text: str) -> list[tuple[str, int | None]]:
+        score = score_from_text(f"{HEAD}instrument: nameless\n{text}", Path("s.yaml"))
+        return [(p.message, p.line) for p in check_plan(score, profiles) if p.code == "V217"]
+
+    message = "nameless has no default model, and the score names none"
+    assert errors("") == [(message, 5)]
+    assert errors("instrument_config: {model: m}\n") == []
+    assert (
+        errors("movements: {1: {instrument: cli}, 2: {instrument: cli}, 3: {instrument: cli}}\n")
+        == []
+    )
+
+
 def test_settings_of_one_sheet(score_of: Callable[[str], Score]) -> None:
     text = (
         "instrument: claude-code\nmovements: {2: {instrument: aider}}\n"

@@ -287,3 +287,23 @@ def test_it_needs_nothing_heavy() -> None:
         check=True,
     )
     assert done.stdout.strip() == ""
+
+
+def test_an_answer_over_http_is_read_as_it_comes() -> None:
+    def piece(text: str, kind: str = "text") -> dict[str, Any]:
+        return {"type": kind, "text": text}
+
+    start = {"type": "start", "model": "m", "url": "http://x"}
+    usage = {"input_tokens": 9, "output_tokens": 2}
+    done = {"type": "result", "is_error": False, "result": "La la.", "usage": usage}
+    told = [piece("Hm", "thinking"), piece("m.", "thinking"), piece("La "), piece("la.")]
+    head, end = "(m, http://x)", "done: 9 tokens in, 2 out"
+    used = {"type": "usage", "usage": usage}
+    assert lines_of("http", start, *told, used, done) == [head, "(thinks) Hmm.", "La la.", end]
+    assert lines_of("http", start, done) == [head, "La la.", end]
+    failed = {"type": "result", "is_error": True, "http_status": 429, "error": "HTTP 429: Slow."}
+    assert lines_of("http", failed) == ["limit: HTTP 429: Slow.", "failed"]
+    refused = {**failed, "http_status": 401, "error": "HTTP 401: Who?"}
+    assert lines_of("http", refused) == ["error: HTTP 401: Who?", "failed"]
+    cut = {**failed, "http_status": None, "error": "the answer was cut"}
+    assert lines_of("http", piece("La "), cut) == ["La ", "error: the answer was cut", "failed"]

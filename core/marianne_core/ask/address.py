@@ -82,7 +82,7 @@ def _split(url: str) -> _Split:
     try:
         parts = urlsplit(url)
         port = parts.port
-        host = (parts.hostname or "").encode("ascii" if url.isascii() else "idna").decode()
+        host = (parts.hostname or "").encode("idna").decode()
     except ValueError as error:
         raise Trouble(f"{what} cannot be read: {error}") from error
     if parts.scheme not in ("http", "https") or not host:

@@ -129,7 +129,7 @@ class Anthropic(Family):
 
     def _message(self, message: dict[str, Any]) -> None:
         self.report.model = _text(message.get("model"))
-        self.report.request_id = _text(message.get("id"))
+        self.report.request_id = self.report.request_id or _text(message.get("id"))
         self._count(_dict(message.get("usage")))
 
     def _count(self, usage: dict[str, Any]) -> None:
@@ -149,6 +149,9 @@ class Anthropic(Family):
 
 class OpenAI(Family):
     """Chat completions, as most services speak them."""
+
+    _refuses = False
+    """What it says is why it does not answer."""
 
     def body(self, prompt: str, settings: Mapping[str, str], *, official: bool) -> dict[str, Any]:
         """The request; tokens are told at the end of a stream only where that is asked for."""
@@ -172,16 +175,17 @@ class OpenAI(Family):
             raise error_of(part)
         report = self.report
         report.model = _text(part.get("model")) or report.model
-        report.request_id = _text(part.get("id")) or report.request_id
+        report.request_id = report.request_id or _text(part.get("id"))
         for choice in map(_dict, _list(part.get("choices"))[:1]):
             said = _dict(choice.get("delta")) or _dict(choice.get("message"))
             report.think(said.get("reasoning_content") or said.get("reasoning"))
             content = said.get("content")
             for piece in content if isinstance(content, list) else (content,):
                 report.say(_dict(piece).get("text") if isinstance(piece, dict) else piece)
+            self._refuses = self._refuses or bool(said.get("refusal"))
             report.say(said.get("refusal"))
             if why := _text(choice.get("finish_reason")):
-                report.stop = "refusal" if said.get("refusal") else why
+                report.stop = "refusal" if self._refuses else why
                 self.complete = True
         self._count(_dict(part.get("usage")))
 
@@ -219,7 +223,9 @@ class Ollama(Family):
             "options": options,
         }
         if "keep-alive" in settings:
-            body["keep_alive"] = settings["keep-alive"]
+            # A number is seconds, or never and for ever (0, -1); as a text it would need a unit.
+            kept = settings["keep-alive"]
+            body["keep_alive"] = int(kept) if kept.lstrip("-").isdecimal() else kept
         return body
 
     def take(self, part: dict[str, Any]) -> None:

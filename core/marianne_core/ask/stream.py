@@ -24,7 +24,7 @@ def read_answer(pieces: Iterable[bytes], content_type: str, take: Take, *, by_li
     reader: _Events | _Objects | _Document | None = None
 
     def reader_for(line: bytes) -> _Events | _Objects | _Document:
-        if "event-stream" in content_type or line.startswith(b"data:"):
+        if "event-stream" in content_type or line.startswith((b"data:", b"event:", b":")):
             return _Events(take)
         if not line.lstrip().startswith(b"{"):
             raise _no_json(content_type, line)

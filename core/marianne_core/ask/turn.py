@@ -98,13 +98,13 @@ def _play(
 
 def _answered(call: Call, family: Family, body: bytes) -> int:
     response = call.ask(body)
+    family.report.request_id = response.headers.get("request-id") or response.headers.get(
+        "x-request-id"
+    )
     if 300 <= response.status < 400:
         raise redirect(response)
     if response.status != 200:
         raise refusal(response, _said(body_of(response)))
-    family.report.request_id = response.headers.get("request-id") or response.headers.get(
-        "x-request-id"
-    )
 
     def take(part: dict[str, object]) -> None:
         family.take(part)

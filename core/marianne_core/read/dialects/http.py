@@ -48,9 +48,8 @@ class Http(EventFormatter):
     def _result(self, event: dict[str, Any]) -> None:
         failed = event.get("is_error") is True
         if failed:
-            status = count_of(event.get("http_status"))
-            refused = f"error (HTTP {status})" if status >= 300 else "error"
-            self.failure(event.get("error"), kind="limit" if status == 429 else refused)
+            limited = event.get("http_status") == 429
+            self.failure(event.get("error"), kind="limit" if limited else "error")
         elif not self._said:
             self.page.text(text_of(event.get("result")))
         usage = dict_of(event.get("usage"))
