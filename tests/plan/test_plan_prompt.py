@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from marianne_core.config.load import Score
+from marianne_core.config.profiles import load_profiles
 from marianne_core.model.outcome import FailureCategory, ValidationReport, ValidationResult
 from marianne_core.model.states import AttemptMode
+from marianne_core.plan.build import build_plan
 from marianne_core.plan.cross_sheet import CrossSheet
 from marianne_core.plan.injection import MAX_BYTES
 from marianne_core.plan.prompt import build_prompt
@@ -194,3 +197,22 @@ def test_context_reaches_the_template(plan_of: Callable[..., Plan]) -> None:
     assert (prompt.text, prompt.warnings) == ("said[2]", ("odd",))
     with pytest.raises(TemplateProblem):
         build_prompt(plan, 3)
+
+
+def test_a_model_without_tools_is_not_told_of_files(score_of: Callable[[str], Score]) -> None:
+    score = score_of(
+        """
+        instrument: anthropic_api
+        parallel: {enabled: true}
+        sheet: {size: 1, total_items: 2}
+        prompt: {template: BODY}
+        """
+    )
+    plan = build_plan(score, load_profiles())
+    text = build_prompt(plan, 1).text
+    assert "You have no tools" in text
+    assert "You play sheet 1 of 2." in text
+    assert "BODY" in text
+    for word in ("orkspace", "git", "background", "RETRY"):
+        assert word not in text, word
+    assert "RETRY #1" in build_prompt(plan, 1, attempt=2).text

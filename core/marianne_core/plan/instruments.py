@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from marianne_core.config.instrument import InstrumentProfile
+from marianne_core.config.instrument import Capability, InstrumentProfile
 from marianne_core.config.profiles import ALIASES
 from marianne_core.config.score.instruments import MovementDef
 from marianne_core.config.score.job import JobConfig
@@ -25,6 +25,9 @@ class Profiles(Protocol):
     def get(self, name: str, /) -> InstrumentProfile | None:
         """The profile of that name, or None."""
         ...
+
+
+_TOOLS = {Capability.TOOL_USE, Capability.FILE_EDITING, Capability.SHELL_ACCESS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class InstrumentChoice:
     """The field of the score, or the profile, that says so."""
     raw_prompt: bool
     """True: only the rendered template is sent."""
+    only_answers: bool
+    """True: a model without tools; its answer is all that it can give."""
     playable: bool
     """False: there is no profile of that name that this version can play."""
 
@@ -199,8 +204,14 @@ class Instruments:
             timeout=float(timeout),
             timeout_source=source,
             raw_prompt=profile.raw_prompt if profile is not None else False,
+            only_answers=profile is not None and _only_answers(profile),
             playable=profile is not None,
         )
+
+
+def _only_answers(profile: InstrumentProfile) -> bool:
+    """A program may have tools that its profile does not speak of; a model behind HTTP has none."""
+    return profile.kind == "http" and not profile.capabilities & _TOOLS
 
 
 def _says_something(movement: MovementDef) -> bool:

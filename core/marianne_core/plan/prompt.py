@@ -68,7 +68,8 @@ def build_prompt(
         previous_files=previous.previous_files,
         skipped_upstream=previous.skipped_upstream,
     )
-    raw = (choice or plan.sheet(sheet_num).choice).raw_prompt
+    played_by = choice or plan.sheet(sheet_num).choice
+    raw = played_by.raw_prompt
     injected = Injected()
     if injects(plan, sheet_num, raw=raw):
         injected = inject(plan, sheet_num, variables)
@@ -80,7 +81,8 @@ def build_prompt(
     rest = ""
     if mode is AttemptMode.COMPLETION and last_report is not None:
         rest = completion(last_report)
-    parts = [preamble(plan, sheet_num, attempt, completes=bool(rest))]
+    only_answers = played_by.only_answers
+    parts = [preamble(plan, sheet_num, attempt, completes=bool(rest), only_answers=only_answers)]
     for category, heading in _HEADINGS.items():
         if texts := injected.of(category):
             parts.append("\n\n".join((heading, *(text.strip("\n") for text in texts))))
