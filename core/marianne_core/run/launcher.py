@@ -358,6 +358,8 @@ def _child_holds(lock: int, path: str) -> bool:
             [
                 (os.POSIX_SPAWN_DUP2, reading, 0),
                 (os.POSIX_SPAWN_DUP2, lock, STATUS_DESCRIPTOR),
+                # In a directory that was removed it complains.
+                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
             ],
         )
     except OSError:
