@@ -89,7 +89,8 @@ def load_profiles(directories: Iterable[Path] = ()) -> Profiles:
     found = dict(builtin.by_name)
     origins = dict(builtin.origins)
     problems = list(builtin.problems)
-    _read_directories(directories, found, origins, problems)
+    # A person who works in the home directory names it twice.
+    _read_directories(dict.fromkeys(directories), found, origins, problems)
     return Profiles(MappingProxyType(found), MappingProxyType(origins), tuple(problems))
 
 
