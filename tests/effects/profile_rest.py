@@ -22,6 +22,7 @@ MODEL = {
     "cost_per_1k_output": 1,
     "max_concurrent": 1,
 }
+LOOK = ("instruments", "check", "player", "--no-turn")
 HTTP = {"base_url": "http://localhost", "schema_family": "openai"}
 BEHIND_HTTP = {"kind": "http", "default_model": "m", "http": HTTP}
 
@@ -36,7 +37,7 @@ def _at_once(world: World) -> int:
 
 def _state(world: World) -> tuple[bool, bool]:
     """Whether a score is refused, and whether a person is told what is known."""
-    return _refused(world), "it hums" in mzt(world, "instruments", "check", "player")
+    return _refused(world), "it hums" in mzt(world, *LOOK)
 
 
 def _has_no_servers(world: World) -> bool:
@@ -51,7 +52,16 @@ def _http(key: str, *worlds: tuple[Any, Any]) -> Probe:
     return effect(f"profile:http.{key}", *worlds, see=see, profile=BEHIND_HTTP)
 
 
-TOLD: See = shown("instruments", "check", "player", words="it hums")
+def _login(key: str, *worlds: tuple[Any, Any], words: str, **login: Any) -> Probe:
+    return effect(
+        f"profile:cli.login.{key}",
+        *worlds,
+        see=shown(*LOOK, words=words),
+        profile={"cli": {"login": login}},
+    )
+
+
+TOLD: See = shown(*LOOK, words="it hums")
 
 PROBES = [
     effect("profile:name", ("player", False), ("fiddle", True), see=_refused),
@@ -65,7 +75,7 @@ PROBES = [
         "profile:description",
         (ABSENT, False),
         ("It plays all day", True),
-        see=shown("instruments", "check", "player", words="It plays all day"),
+        see=shown(*LOOK, words="It plays all day"),
     ),
     effect(
         "profile:kind",
@@ -142,5 +152,18 @@ PROBES = [
         ("it hums", True),
         see=TOLD,
         profile={"execution_status": "unsupported"},
+    ),
+    effect(
+        "profile:cli.command.version_args",
+        (ABSENT, False),
+        (["7.6.5"], True),
+        see=shown("instruments", "list", words="7.6.5"),
+        profile={"cli": {"command": {"executable": "echo"}}},
+    ),
+    _login("needed", (True, False), (False, True), words="login: not needed"),
+    _login("env", ([], False), (["CITY"], True), words="login: seen: CITY"),
+    _login("files", (["~/none"], False), (["~/song.yaml"], True), words="login: seen: ~/song.yaml"),
+    _login(
+        "hint", (ABSENT, False), ("play loud", True), words="to log in: play loud", env=["NONE"]
     ),
 ]

@@ -123,6 +123,8 @@ class CliCommand(Strict):
     """Variables the program needs; given, it gets these and the system's, else all."""
     start_new_session: bool = False
     """Run in a session of its own; every instrument does, whatever this says."""
+    version_args: list[str] = Field([])
+    """Arguments with which the program prints its version and leaves; without any it is not asked."""
 
 
 class CliOutputConfig(Strict):
@@ -255,6 +257,21 @@ class InteractiveConfig(Strict):
     """Lines at the bottom that change by themselves and do not count as work."""
 
 
+class LoginHints(Strict):
+    """Where a login of the program is seen without a turn. One that is not seen may be there all the
+    same: in the system's keyring, or in settings that only the program understands."""
+
+    needed: bool = True
+    """Whether the program needs a login at all."""
+    env: list[str] = Field([])
+    """Variables that carry a login; one of them is enough."""
+    files: list[str] = Field([])
+    """Files that hold a login; one of them is enough. `~` is the home directory, `${NAME:-OTHER}`
+    is a variable's value, or OTHER where it is not set."""
+    hint: str | None = None
+    """What a person does to log in."""
+
+
 class CliProfile(Strict):
     """An instrument that is a program."""
 
@@ -264,6 +281,8 @@ class CliProfile(Strict):
     """How its output is read."""
     errors: CliErrorConfig = CliErrorConfig()
     """How its failures are told apart."""
+    login: LoginHints | None = None
+    """Where its login is seen; not given: nothing is known about it."""
     interactive: InteractiveConfig | None = None
     """How its own screen is driven."""
 

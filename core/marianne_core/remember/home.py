@@ -66,6 +66,11 @@ class Home:
         return self.root / "conductor.log"
 
     @property
+    def versions(self) -> Path:
+        """What programs of instruments said their version is; may be removed at any time."""
+        return self.root / "versions.json"
+
+    @property
     def runs(self) -> Path:
         """Holds one directory of attempt files per run."""
         return self.root / "runs"

@@ -17,16 +17,16 @@ from marianne_core.model.errors import EXIT_FAILED, MztError, NoConductorError
 from marianne_core.model.problem import Severity
 from marianne_core.remember.home import Home
 from marianne_core.remember.queries import open_reader
+from marianne_core.run.instrument.readiness import Login, State
 from marianne_core.run.launcher import locks_are_inherited
 from marianne_core.serve.blocking import call
 from marianne_tui import __version__
-from marianne_tui.cli.checking import find_profiles
-from marianne_tui.cli.commands.instruments import examine
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import json_option
 from marianne_tui.cli.reading import conductor_of, find_home
 from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.style import ascii_only, counted, paint, wants_colour
+from marianne_tui.cli.surveying import Finding, examine, profiles_here
 
 _LOW_DISK = 1 << 30
 """Bytes; below it a run with much output may fill the disk."""
@@ -38,7 +38,8 @@ class Check:
 
     name: str
     level: str
-    """`ok`, `warning`, or `error` when nothing can run."""
+    """`ok`, `warning`, `absent` for an instrument that is not installed, or `error` when nothing can
+    run."""
     found: str
     hint: str = ""
 
@@ -81,6 +82,7 @@ def run_checks(home: Home) -> Iterator[Check]:
         yield _disk(home)
     yield _guarded("configuration", _configuration)
     yield _guarded("conductor", lambda: _conductor(home))
+    yield _working_directory()
     yield from _instruments()
 
 
@@ -193,22 +195,46 @@ def _log_file(home: Home) -> Path:
         return home.log
 
 
+def _working_directory() -> Check:
+    try:
+        return Check("working directory", "ok", str(Path.cwd()))
+    except FileNotFoundError:
+        found = "the current directory does not exist any more"
+        return Check("working directory", "warning", found, "cd to another one")
+
+
 def _instruments() -> Iterator[Check]:
-    profiles = find_profiles()
+    profiles = profiles_here()
     for name in sorted(profiles.by_name):
-        finding = examine(profiles, name)
-        if finding.state == "ready":
-            yield Check(f"instrument {name}", "ok", finding.program or finding.detail)
-        else:
-            yield Check(f"instrument {name}", "warning", finding.detail)
+        yield _instrument(examine(profiles, name))
     for problem in profiles.problems:
         yield Check("instruments", "warning", f"{problem.where}: {problem.message}", problem.hint)
+
+
+def _instrument(finding: Finding) -> Check:
+    name, here = f"instrument {finding.name}", finding.here
+    match here.state:
+        case State.READY | State.INSTALLED:
+            place = here.program or finding.detail
+            login = (
+                f"login {here.login}" if here.login is not Login.SEEN else f"login: {finding.login}"
+            )
+            hint = here.login_hint if here.login is Login.NOT_SEEN else ""
+            level = "warning" if here.login is Login.NOT_SEEN else "ok"
+            found = f"{place}; {login}" if here.login is not Login.NOT_NEEDED else place
+            return Check(name, level, found, f"if it is not logged in: {hint}" if hint else "")
+        case State.BROKEN:
+            return Check(name, "warning", here.reason, "mzt instruments check says more")
+        case _:
+            # Nobody has all of them.
+            return Check(name, "absent", here.reason)
 
 
 def _lines(check: Check) -> list[str]:
     fancy, plain, tint = {
         "ok": ("✓", "+", "green"),
         "warning": ("!", "!", "yellow"),
+        "absent": ("·", ".", "dim"),
         "error": ("✗", "x", "red"),
     }[check.level]
     mark = paint(plain if ascii_only(sys.stdout) else fancy, tint, wants_colour(sys.stdout))

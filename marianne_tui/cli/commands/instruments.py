@@ -1,149 +1,245 @@
-"""`mzt instruments list|check`: what scores can name, and whether it is there."""
+"""`mzt instruments list|check|new`: what scores can name, whether it is there, whether it works."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
-from marianne_core.config.http_program import what_is_missing, where_it_is
-from marianne_core.config.profiles import ALIASES, KNOWN_INSTRUMENTS, Profiles
-from marianne_core.model.errors import EXIT_FAILED, InputError
-from marianne_tui.cli.checking import find_profiles
+from marianne_core.config.daemon import load_daemon_config
+from marianne_core.config.profiles import Profiles
+from marianne_core.model.errors import EXIT_FAILED, EXIT_INTERRUPTED, InputError
+from marianne_core.run.instrument.readiness import Login, State
 from marianne_tui.cli.columns import Cell, table
+from marianne_tui.cli.drafting import draft_profile, write_profile
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import json_option
 from marianne_tui.cli.problems import print_problems
+from marianne_tui.cli.reading import find_home
 from marianne_tui.cli.sanitize import one_line
-from marianne_tui.cli.style import ascii_only, wants_colour
+from marianne_tui.cli.style import ascii_only, counted, wants_colour
+from marianne_tui.cli.surveying import (
+    Finding,
+    all_names,
+    examine,
+    finding_dict,
+    profiles_here,
+    with_versions,
+)
+from marianne_tui.cli.trial_view import result_dict, result_lines, start_dict, start_lines
 
+_AT_ONCE = 2.0
+"""Seconds that all programs together have to say their version in a listing."""
+_PATIENT = 30.0
+"""The same where a person asked for the versions, or for one program."""
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What is known about one instrument on this machine."""
-
-    name: str
-    state: str
-    """`ready`, `missing` (its program is not found, its key is not set) or `no profile`."""
-    detail: str
-    program: str = ""
-    """Path of its program when it was found."""
-    origin: str = ""
-    """File of its profile."""
-    about: str = ""
-    """What its profile says of it."""
-    caution: str = ""
-    """What its profile warns of."""
-
-
-def examine(profiles: Profiles, name: str) -> Finding:
-    """Look for an instrument's profile and program."""
-    resolution = profiles.resolve(name)
-    origin = str(profiles.origins.get(resolution.name, ""))
-    profile = resolution.profile
-    if profile is None:
-        return Finding(name, "no profile", resolution.reason, origin=origin)
-    if profile.cli is None:
-        return Finding(name, "ready", profile.display_name, origin=origin)
-    if profile.kind == "http" and profile.http is not None:
-        missing = what_is_missing(profile.http, os.environ)
-        return Finding(
-            name,
-            "missing" if missing else "ready",
-            missing or f"{profile.display_name}: {where_it_is(profile.http, os.environ)}",
-            origin=origin,
-            about=profile.description or "",
-        )
-    executable = profile.cli.command.executable
-    program = shutil.which(executable)
-    if program is None:
-        return Finding(name, "missing", f"the program {executable!r} is not in PATH", origin=origin)
-    caution = ""
-    if profile.execution_status == "warning":
-        caution = profile.execution_status_detail or "its profile warns of it, without a word why"
-    about = profile.description or ""
-    return Finding(name, "ready", profile.display_name, program, origin, about, caution)
+_COLOURS = {
+    State.READY: "green",
+    State.INSTALLED: "yellow",
+    State.MISSING: "dim",
+    State.BROKEN: "red",
+}
+_MARKS = {
+    State.READY: ("✓", "+"),
+    State.INSTALLED: ("✓", "+"),
+    State.BROKEN: ("✗", "x"),
+}
 
 
 @click.group("instruments", help="Instruments that scores can name.")
 def command() -> None:
-    """Holds the two commands below."""
+    """Holds the commands below."""
 
 
-@command.command("list", help="All instruments, and whether they can be played here.")
+@command.command("list")
+@click.option("--versions", is_flag=True, help="Ask every program anew, and wait for its answer.")
 @json_option
-def list_instruments(as_json: bool) -> None:
-    """Names with a profile first, then those that are only known."""
-    profiles = find_profiles()
-    names = [*sorted(profiles.by_name), *sorted(set(KNOWN_INSTRUMENTS) - set(profiles.by_name))]
-    findings = [examine(profiles, name) for name in names]
+def list_instruments(versions: bool, as_json: bool) -> None:
+    """All instruments: installed, which version, ready to be played?
+
+    `ready` means that the program can be started and that a login was seen (or none is needed);
+    `installed`, that it can be started and nothing is known of a login. `mzt instruments check NAME`
+    plays one turn and knows for sure.
+    """
+    profiles = profiles_here()
+    found = [examine(profiles, name) for name in all_names(profiles)]
+    seconds = _PATIENT if versions else _AT_ONCE
+    findings = with_versions(found, find_home(), seconds=seconds, anew=versions)
     if as_json:
-        print_json([_as_dict(finding) for finding in findings])
+        print_json([finding_dict(finding) for finding in findings])
         return
     colour = wants_colour(sys.stdout)
     rows: list[list[Cell]] = [
         [
             (_mark(finding), _colour(finding)),
             one_line(finding.name),
-            (finding.state, _colour(finding)),
+            (str(finding.here.state), _colour(finding)),
+            _version(finding),
+            one_line(finding.login),
             (one_line(finding.detail), "dim"),
         ]
         for finding in findings
     ]
-    click.echo("\n".join(table(("", "name", "state", "detail"), rows, colour=colour)))
+    head = ("", "name", "state", "version", "login", "detail")
+    click.echo("\n".join(table(head, rows, colour=colour)))
+    silent = sum(f.question is not None and f.version is None for f in findings)
+    if silent and not versions:
+        click.echo(
+            f"{counted(silent, 'program')} did not say the version in {_AT_ONCE:g} s: "
+            "mzt instruments list --versions waits longer"
+        )
     print_problems(list(profiles.problems), err=True)
 
 
-@command.command("check", help="Is this instrument ready? Exit status 1 when it is not.")
+@command.command("check")
 @click.argument("name")
+@click.option("-m", "--model", metavar="M", help="Use this model.")
+@click.option("--prompt", metavar="TEXT", help="Send this instead of a request for one word.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1, max=86_400),
+    default=120.0,
+    metavar="SEC",
+    help="End the turn after so long; 120 unless given.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Play the turn without a question.")
+@click.option("--no-turn", is_flag=True, help="Only look: start nothing but `--version`.")
 @json_option
 @click.pass_context
-def check(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Say where its profile and its program are."""
-    profiles = find_profiles()
+def check(
+    ctx: click.Context,
+    name: str,
+    model: str | None,
+    prompt: str | None,
+    timeout: float,
+    yes: bool,
+    no_turn: bool,
+    as_json: bool,
+) -> None:
+    """Does this instrument work? Plays one short turn on it, in an empty folder.
+
+    The turn goes through the same code as every sheet of a score. It may cost money, so it is asked
+    about on a terminal, and needs --yes elsewhere; `cli` costs nothing and is not asked about. Exit
+    status 0 it works, 1 it does not, 2 wrong input, 130 ended by Ctrl-C.
+    """
+    profiles = profiles_here()
+    _known(profiles, name)
+    (finding,) = with_versions([examine(profiles, name)], find_home(), seconds=_PATIENT)
+    if no_turn or not finding.here.state.can_start:
+        if as_json:
+            print_json({**finding_dict(finding), "turn": None})
+        else:
+            click.echo("\n".join(_look_lines(finding)))
+        if not finding.here.state.can_start:
+            ctx.exit(EXIT_FAILED)
+        return
+    # Imported here: to look at an instrument needs no conductor.
+    from marianne_tui.cli.trial import SCRIPT, SENTENCE, Trial, Wish
+
+    assert finding.profile is not None
+    costs = not finding.profile.raw_prompt
+    if costs and not yes and (as_json or not sys.stdin.isatty()):
+        raise InputError(
+            f"a turn on {name} may cost money: it must be confirmed",
+            hint="add --yes, or --no-turn to look only",
+        )
+    sentence = prompt or (SENTENCE if costs else SCRIPT)
+    wish = Wish(profiles.resolve(name).name, sentence, model, timeout)
+    with Trial(profiles, load_daemon_config(), wish) as trial:
+        start = trial.start() if finding.profile.cli is not None else None
+        if not as_json:
+            click.echo("\n".join([*_look_lines(finding), *start_lines(start)]))
+        if costs and not yes and not click.confirm("Play one turn? It may cost money."):
+            raise click.Abort
+        began = "the turn is played; Ctrl-C ends it"
+        result = trial.play(lambda: None if as_json else click.echo(began))
+    if as_json:
+        print_json({**finding_dict(finding), "turn": {**start_dict(start), **result_dict(result)}})
+    else:
+        click.echo("\n".join(result_lines(name, result, costs=costs)))
+    if result.interrupted:
+        ctx.exit(EXIT_INTERRUPTED)
+    if not result.good:
+        ctx.exit(EXIT_FAILED)
+
+
+@command.command("new")
+@click.argument("name")
+@click.option("--from", "source", metavar="INSTRUMENT", help="Begin with the profile of this one.")
+@click.option(
+    "--global",
+    "everywhere",
+    is_flag=True,
+    help="For all folders: below ~/.marianne instead of here.",
+)
+@json_option
+def new(name: str, source: str | None, everywhere: bool, as_json: bool) -> None:
+    """Write a profile with comments, to be edited: .marianne/instruments/NAME.yaml.
+
+    An existing file stays as it is.
+    """
+    profiles = profiles_here()
+    text = draft_profile(profiles, name, source)
+    folder = (Path.home() if everywhere else Path.cwd()) / ".marianne" / "instruments"
+    written = write_profile(folder, name, text)
+    replaces = str(profiles.origins.get(name, ""))
+    if as_json:
+        print_json({"created": str(written), "name": name, "replaces": replaces})
+        return
+    click.echo(f"wrote {one_line(written)}")
+    if replaces:
+        click.echo(f"  it goes before {one_line(replaces)}")
+    click.echo(f"  next: edit it, then mzt instruments check {one_line(name)}")
+
+
+def _known(profiles: Profiles, name: str) -> None:
     resolution = profiles.resolve(name)
     if not resolution.known:
         near = f"did you mean {resolution.near[0]}?" if resolution.near else "mzt instruments list"
         raise InputError(f"no instrument {name!r}", hint=near)
-    finding = examine(profiles, name)
-    if as_json:
-        print_json(_as_dict(finding))
-    else:
-        click.echo(f"{_mark(finding)} {one_line(name)}: {finding.state}")
-        facts = [
-            ("detail", finding.detail),
-            ("about", finding.about),
-            ("warning", finding.caution),
-            ("program", finding.program),
-            ("profile", finding.origin),
-            ("alias of", ALIASES.get(name, "")),
-        ]
-        for label, value in facts:
-            if value:
-                click.echo(f"  {label}: {one_line(value)}")
-    if finding.state != "ready":
-        ctx.exit(EXIT_FAILED)
+
+
+def _look_lines(finding: Finding) -> list[str]:
+    """What is known about an instrument without a turn."""
+    here = finding.here
+    state = str(here.state)
+    facts = [
+        ("detail", finding.detail),
+        ("about", (finding.profile.description or "") if finding.profile else ""),
+        ("warning", finding.caution),
+        ("program", here.program),
+        ("version", _version(finding) if here.state.can_start else ""),
+        ("login", _login_words(finding)),
+        ("profile", finding.origin),
+        ("alias of", str(finding_dict(finding)["alias_of"])),
+    ]
+    head = f"{_mark(finding)} {one_line(finding.name)}: {state}"
+    return [head, *(f"  {label}: {one_line(value)}" for label, value in facts if value)]
+
+
+def _login_words(finding: Finding) -> str:
+    here = finding.here
+    if here.login is Login.SEEN:
+        return f"seen: {finding.login}"
+    if here.login is Login.NOT_SEEN:
+        hint = f"; to log in: {here.login_hint}" if here.login_hint else ""
+        return f"not seen (looked for {here.login_by}){hint}"
+    if here.login is Login.NOT_KNOWN:
+        return "not known: its profile does not say where one is seen"
+    return str(here.login or "")
+
+
+def _version(finding: Finding) -> str:
+    if finding.version:
+        return finding.version
+    return "not known" if finding.here.state.can_start and finding.here.program else ""
 
 
 def _mark(finding: Finding) -> str:
-    fancy, plain = {"ready": ("✓", "+"), "missing": ("✗", "x")}.get(finding.state, ("·", "."))
+    fancy, plain = _MARKS.get(finding.here.state, ("·", "."))
     return plain if ascii_only(sys.stdout) else fancy
 
 
 def _colour(finding: Finding) -> str:
-    return {"ready": "green", "missing": "red"}.get(finding.state, "dim")
-
-
-def _as_dict(finding: Finding) -> dict[str, str]:
-    return {
-        "name": finding.name,
-        "state": finding.state,
-        "detail": finding.detail,
-        "program": finding.program,
-        "profile": finding.origin,
-        "about": finding.about,
-        "warning": finding.caution,
-    }
+    return _COLOURS.get(finding.here.state, "dim")

@@ -1,0 +1,159 @@
+"""What is known about the instruments of this machine: for the listing, the check and the doctor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from marianne_core.config.instrument import InstrumentProfile
+from marianne_core.config.profiles import (
+    ALIASES,
+    KNOWN_INSTRUMENTS,
+    Profiles,
+    load_profiles,
+    profile_directories,
+)
+from marianne_core.remember.home import Home
+from marianne_core.run.instrument.readiness import Login, Readiness, State, look_at
+from marianne_core.run.instrument.versions import Question, Versions
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One instrument with its profile and, where it was asked for, its version."""
+
+    name: str
+    here: Readiness
+    profile: InstrumentProfile | None = None
+    origin: str = ""
+    """File of its profile."""
+    version: str | None = None
+    """None: not known, or not asked."""
+
+    @property
+    def detail(self) -> str:
+        """Its name for people, or why it cannot be started."""
+        return self.here.reason or (self.profile.display_name if self.profile else "")
+
+    @property
+    def caution(self) -> str:
+        """What its profile warns of."""
+        if self.profile is None or self.profile.execution_status != "warning":
+            return ""
+        return self.profile.execution_status_detail or "its profile warns of it, without a word why"
+
+    @property
+    def login(self) -> str:
+        """Its login in a few words: the variable or file that was seen, or that none was."""
+        here = self.here
+        if here.login is Login.SEEN:
+            return near_home(here.login_by)
+        return str(here.login or "")
+
+    @property
+    def question(self) -> Question | None:
+        """How its program is asked for its version; None where it cannot be asked."""
+        cli = self.profile.cli if self.profile else None
+        if cli is None or not cli.command.version_args or not self.here.state.can_start:
+            return None
+        environment = self.here.environment
+        assert environment is not None
+        arguments = tuple(cli.command.version_args)
+        return Question(self.here.program, arguments, environment.variables)
+
+
+def profiles_here() -> Profiles:
+    """As `checking.find_profiles`, also in a directory that was removed: those of the home then."""
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        return load_profiles(profile_directories(Path.home(), Path("/"))[:1])
+    return load_profiles(profile_directories(Path.home(), here))
+
+
+def all_names(profiles: Profiles) -> list[str]:
+    """Names with a profile first, then those that are only known."""
+    return [*sorted(profiles.by_name), *sorted(set(KNOWN_INSTRUMENTS) - set(profiles.by_name))]
+
+
+def examine(profiles: Profiles, name: str) -> Finding:
+    """Look for an instrument's profile, program and login; nothing is started."""
+    real = profiles.resolve(name).name
+    try:
+        base = Path.cwd()
+    except FileNotFoundError:
+        base = Path("/")
+    here = look_at(profiles, name, os.environ, base)
+    return Finding(name, here, profiles.by_name.get(real), str(profiles.origins.get(real, "")))
+
+
+def with_versions(
+    findings: Sequence[Finding], home: Home, *, seconds: float, anew: bool = False
+) -> list[Finding]:
+    """The findings with the versions of their programs, which are asked all at once."""
+    questions = [finding.question for finding in findings]
+    versions = Versions(home.versions).of(
+        [question for question in questions if question is not None], seconds=seconds, anew=anew
+    )
+    heard = iter(versions)
+    return [
+        finding
+        if question is None
+        else Finding(finding.name, finding.here, finding.profile, finding.origin, next(heard))
+        for finding, question in zip(findings, questions, strict=True)
+    ]
+
+
+def finding_dict(finding: Finding) -> dict[str, Any]:
+    """A finding for `--json`."""
+    here, profile = finding.here, finding.profile
+    return {
+        "name": finding.name,
+        "state": str(here.state),
+        "installed": here.installed,
+        "ready": here.ready,
+        "version": finding.version,
+        "login": None if here.login is None else str(here.login),
+        "login_by": here.login_by,
+        "login_hint": here.login_hint,
+        "detail": finding.detail,
+        "kind": None if profile is None else profile.kind,
+        "program": here.program,
+        "profile": finding.origin,
+        "alias_of": ALIASES.get(finding.name, "") if profile is not None else "",
+        "about": (profile.description or "") if profile else "",
+        "warning": finding.caution,
+    }
+
+
+def startable_agents(profiles: Profiles, preferred: Iterable[str]) -> list[Finding]:
+    """Agents that can be started here: those that are ready first, then in the order preferred.
+
+    Instruments that talk to no model (raw prompt) are no agents, and neither is what is no program.
+    """
+    order = {name: place for place, name in enumerate(preferred)}
+    found = [
+        finding
+        for name in profiles.by_name
+        if (finding := examine(profiles, name)).here.state.can_start
+        and finding.profile is not None
+        and finding.profile.cli is not None
+        and not finding.profile.raw_prompt
+    ]
+    return sorted(
+        found,
+        key=lambda each: (
+            each.here.state is not State.READY,
+            order.get(each.name, len(order)),
+            each.name,
+        ),
+    )
+
+
+def near_home(path: str) -> str:
+    """A path below the home directory as `~/...`."""
+    home = os.environ.get("HOME", "")
+    return f"~{path[len(home) :]}" if home and path.startswith(f"{home}/") else path
