@@ -29,6 +29,8 @@ class Checked:
     """In the order of the file."""
     not_in_effect: list[Problem]
     """Fields that the score writes and that do nothing yet."""
+    profiles: Profiles
+    """The instruments that it was checked with."""
 
 
 def find_profiles() -> Profiles:
@@ -62,7 +64,7 @@ def check(
     # A problem that both checks find is told once.
     problems = list(dict.fromkeys(problems))
     problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
-    return Checked(score, plan, problems, accepted_not_in_effect(score))
+    return Checked(score, plan, problems, accepted_not_in_effect(score), profiles)
 
 
 def check_request(plan: Plan, start_sheet: int | None) -> None:

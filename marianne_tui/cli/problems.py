@@ -29,7 +29,10 @@ def print_problems(problems: Sequence[Problem], *, err: bool = False) -> None:
 
 def near_path(path: str) -> str:
     """A path below the current directory without that directory: easier to read and to click."""
-    here = os.path.join(os.getcwd(), "")
+    try:
+        here = os.path.join(os.getcwd(), "")
+    except FileNotFoundError:
+        return path  # it was removed; nothing is below it
     return path.removeprefix(here) if path.startswith(here) and path != here else path
 
 

@@ -1,4 +1,4 @@
-"""The first score that `mzt init` writes."""
+"""The first scores that `mzt init` writes: one for the shell, one for an agent."""
 
 from __future__ import annotations
 
@@ -50,4 +50,53 @@ validations:
   - type: file_exists
     path: "{{workspace}}/note-{{sheet_num}}.txt"
     description: every sheet leaves its note
+"""
+
+AGENT_SCORE = """\
+# {name}.yaml: written by `mzt init`.
+#
+#   mzt validate {name}.yaml      check it and see its plan
+#   mzt run {name}.yaml           run it
+#   mzt logs {name} -f            what the agent does
+#   mzt fields                    what else can stand here
+
+name: {name}
+description: A first score
+workspace: {name}.workspace # what the agent makes goes here
+
+instrument: {instrument} # others: mzt instruments list
+instrument_config:
+  timeout_seconds: 600
+  # model: {model}
+  # skip_permissions: false # true unless it is said: there is nobody who could be asked
+
+sheet:
+  size: 1
+  total_items: 2 # two sheets, one after the other, each a turn of the agent
+  descriptions:
+    1: Gather
+    2: Sum up
+
+retry:
+  max_retries: 1
+  max_completion_attempts: 0
+
+prompt:
+  template: |
+    {{% if sheet_num == 1 -%}}
+    Write the file notes.md: three short facts about music conductors, one a line.
+    {{% else -%}}
+    Read the file notes.md and write the file summary.md: one sentence that sums it up.
+    {{% endif %}}
+
+validations:
+  - type: content_regex # the file is there, and something is written in it
+    path: "{{workspace}}/notes.md"
+    pattern: \\w
+    description: the notes are there
+  - type: content_regex
+    path: "{{workspace}}/summary.md"
+    pattern: \\w
+    condition: "sheet_num == 2"
+    description: the summary is there
 """

@@ -81,15 +81,18 @@ class LineView:
 
 
 class JsonView:
-    """Events as NDJSON on stdout; the last line is the status. What is said goes to stderr."""
+    """Events as NDJSON on stdout; the last line is the status. What is said goes to stderr, unless
+    silence was asked for."""
 
     refresh_seconds = 30.0
 
-    def __init__(self) -> None:
+    def __init__(self, *, silent: bool = False) -> None:
         self._out = Output()
+        self._silent = silent
 
     def say(self, text: str) -> None:
-        complain(text)
+        if not self._silent:
+            complain(text)
 
     def name_sheets(self, titles: Mapping[int, str]) -> None:
         """Not shown: events carry numbers."""
@@ -146,7 +149,7 @@ def final_line(status: Mapping[str, Any], *, colour: bool = False, plain: bool =
 def make_view(*, as_json: bool = False, quiet: bool = False) -> View:
     """The view that fits the options and what stdout is."""
     if as_json:
-        return JsonView()
+        return JsonView(silent=quiet)
     if quiet:
         return QuietView()
     if sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +66,39 @@ def runner(home: Path, cwd: Path) -> Mzt:
 def mzt(tmp_path: Path) -> Mzt:
     """`mzt` with a state directory and a working directory of this test alone."""
     return runner(tmp_path / "state", tmp_path)
+
+
+def on_a_terminal(
+    env: dict[str, str], cwd: Path, *arguments: str, typed: bytes = b""
+) -> tuple[int, bytes]:
+    """Exit status and what a terminal would get, with standard error on it too. What is `typed` is
+    there from the beginning."""
+    main, side = pty.openpty()
+    written = bytearray()
+
+    def read() -> None:
+        try:
+            while piece := os.read(main, 65536):
+                written.extend(piece)
+        except OSError:
+            return  # the other side is closed
+
+    os.write(main, typed)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "marianne_tui", *arguments],
+        env=env,
+        cwd=cwd,
+        stdin=side,
+        stdout=side,
+        stderr=side,
+    )
+    os.close(side)
+    reading = threading.Thread(target=read)
+    reading.start()
+    status = process.wait(timeout=60)
+    reading.join(timeout=10)
+    os.close(main)
+    return status, bytes(written)
 
 
 def in_process(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import subprocess
 import sys
 import threading
@@ -19,7 +17,7 @@ from marianne_core.remember.lock import StateLock
 from marianne_tui.cli.columns import table
 from marianne_tui.cli.views import LineView, make_view
 
-from .conftest import Mzt, program_env
+from .conftest import Mzt, on_a_terminal, program_env
 
 HUGE = "9" * 30
 
@@ -58,35 +56,6 @@ def test_a_name_that_is_not_text_is_seen_as_such(mzt_here: Mzt) -> None:
     done = mzt_here("run", "no\udcffpe.yaml")
     assert done.returncode == 2
     assert "no\ufffdpe.yaml: there is no such file" in done.stderr
-
-
-def on_a_terminal(env: dict[str, str], cwd: Path, *arguments: str) -> tuple[int, bytes]:
-    """Exit status and what a terminal would get, with standard error on it too."""
-    main, side = pty.openpty()
-    written = bytearray()
-
-    def read() -> None:
-        try:
-            while piece := os.read(main, 65536):
-                written.extend(piece)
-        except OSError:
-            return  # the other side is closed
-
-    process = subprocess.Popen(
-        [sys.executable, "-m", "marianne_tui", *arguments],
-        env=env,
-        cwd=cwd,
-        stdin=side,
-        stdout=side,
-        stderr=side,
-    )
-    os.close(side)
-    reading = threading.Thread(target=read)
-    reading.start()
-    status = process.wait(timeout=60)
-    reading.join(timeout=10)
-    os.close(main)
-    return status, bytes(written)
 
 
 @pytest.mark.parametrize(

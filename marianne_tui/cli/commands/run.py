@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from marianne_core.config.daemon import DaemonConfig, load_daemon_config
+from marianne_core.config.profiles import Profiles
 from marianne_core.config.read import FileError
 from marianne_core.model.errors import EXIT_INPUT, EXIT_OK, InputError, MztError
 from marianne_core.model.problem import Severity
@@ -20,6 +21,7 @@ from marianne_tui.cli.planview import head_line, level_lines, plan_dict, prompt_
 from marianne_tui.cli.problems import count_words, has_errors, print_problems
 from marianne_tui.cli.reading import find_home
 from marianne_tui.cli.sanitize import one_line
+from marianne_tui.cli.stakes import stake_lines
 from marianne_tui.cli.style import counted
 from marianne_tui.cli.variables import parse_variables
 from marianne_tui.cli.views import make_view
@@ -62,10 +64,11 @@ def command(
     variables = parse_variables(pairs)
     settings = load_daemon_config()
     folder = Path(workspace).expanduser().absolute() if workspace else None
-    plan, remark = _checked_plan(ctx, Path(score), folder, variables, settings)
+    plan, remark, profiles = _checked_plan(ctx, Path(score), folder, variables, settings)
     check_request(plan, start_sheet)
+    stakes = stake_lines(plan, profiles, settings, start_sheet)
     if dry_run:
-        _show(plan, start_sheet, as_json)
+        _show(plan, start_sheet, stakes, as_json)
         ctx.exit(EXIT_OK)
     request = SubmitRequest(
         config_path=str(plan.path),
@@ -88,6 +91,9 @@ def command(
     view = make_view(as_json=as_json, quiet=quiet)
     if remark:
         view.say(remark)
+    if not as_json:
+        for line in stakes:
+            view.say(line)
     ctx.exit(conduct(find_home(), settings, submit, view))
 
 
@@ -97,8 +103,9 @@ def _checked_plan(
     workspace: Path | None,
     variables: dict[str, str | int | float | bool],
     settings: DaemonConfig,
-) -> tuple[Plan, str]:
-    """The plan of a score without errors, and a remark; with errors the command ends here."""
+) -> tuple[Plan, str, Profiles]:
+    """The plan of a score without errors, a remark, and the instruments it was planned with; with
+    errors the command ends here."""
     try:
         found: Checked = check(
             path,
@@ -114,7 +121,7 @@ def _checked_plan(
         print_problems(found.problems, err=True)
         click.echo(f"mzt: {one_line(path)} was not run: {count_words(found.problems)}", err=True)
         ctx.exit(EXIT_INPUT)
-    return found.plan, _remark(found, path)
+    return found.plan, _remark(found, path), found.profiles
 
 
 def _remark(found: Checked, path: Path) -> str:
@@ -136,11 +143,11 @@ def _rejection(message: str, exit_code: int) -> MztError:
     return error
 
 
-def _show(plan: Plan, start_sheet: int | None, as_json: bool) -> None:
+def _show(plan: Plan, start_sheet: int | None, stakes: list[str], as_json: bool) -> None:
     first = start_sheet or 1
     if as_json:
         print_json({**plan_dict(plan, sheets=True), "start_sheet": start_sheet})
         return
-    lines = [head_line(plan), *sheet_lines(plan, start_sheet), *level_lines(plan), ""]
+    lines = [head_line(plan), *sheet_lines(plan, start_sheet), *level_lines(plan), *stakes, ""]
     lines += [*prompt_lines(plan, first, whole=False), "", "dry run: nothing was started"]
     click.echo("\n".join(lines))
