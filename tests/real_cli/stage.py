@@ -21,7 +21,7 @@ from tests.real_cli.agents import Agent
 
 PATIENCE = 200.0
 """Seconds that a test waits for a program; it fails then."""
-_ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Stage(House):
@@ -53,7 +53,7 @@ class Stage(House):
 
     def program(self, *arguments: str) -> subprocess.Popen[bytes]:
         """The real `mzt` in a process of its own; what it prints is in the file `mzt.out`."""
-        path = os.pathsep.join(str(_ROOT / name) for name in (".", "core", "widgets", "styles"))
+        path = os.pathsep.join(str(ROOT / name) for name in (".", "core", "widgets", "styles"))
         argv = [sys.executable, "-m", "marianne_tui", *arguments]
         with (self.root / "mzt.out").open("ab") as output:
             return subprocess.Popen(
