@@ -1,6 +1,6 @@
 """What a run may do and cost, said before its first turn: instruments, models, permissions, attempts.
 
-Instruments that talk to no model (`cli`) cost nothing and are not spoken of.
+Instruments on which a turn costs nothing (`cli`) are not spoken of.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from marianne_core.config.effects import reason_without_effect
 from marianne_core.config.instrument import InstrumentProfile
 from marianne_core.config.profiles import Profiles
 from marianne_core.plan.sheets import Plan, SheetPlan
+from marianne_core.run.instrument.readiness import costs_nothing
 from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.style import counted, duration
 
@@ -32,7 +33,7 @@ def stake_lines(
     plan: Plan, profiles: Profiles, settings: DaemonConfig, start_sheet: int | None = None
 ) -> list[str]:
     """One line about who plays and what it may do, one about how much that may become; none for a
-    run that talks to no model. Sheets before `start_sheet` are not counted."""
+    run that costs nothing. Sheets before `start_sheet` are not counted."""
     players: dict[_Player, int] = {}
     longest = 0.0
     seen: dict[int, _Player | None] = {}
@@ -50,7 +51,7 @@ def stake_lines(
 
 
 def _player(sheet: SheetPlan, profile: InstrumentProfile | None) -> _Player | None:
-    if profile is None or profile.raw_prompt:
+    if profile is None or costs_nothing(profile):
         return None
     model = sheet.model or profile.default_model
     return _Player(sheet.instrument, model, _permissions(profile, sheet.config))

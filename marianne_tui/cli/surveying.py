@@ -17,7 +17,13 @@ from marianne_core.config.profiles import (
     profile_directories,
 )
 from marianne_core.remember.home import Home
-from marianne_core.run.instrument.readiness import Login, Readiness, State, look_at
+from marianne_core.run.instrument.readiness import (
+    Login,
+    Readiness,
+    State,
+    costs_nothing,
+    look_at,
+)
 from marianne_core.run.instrument.versions import Question, Versions
 
 
@@ -132,7 +138,7 @@ def finding_dict(finding: Finding) -> dict[str, Any]:
 def startable_agents(profiles: Profiles, preferred: Iterable[str]) -> list[Finding]:
     """Agents that can be started here: those that are ready first, then in the order preferred.
 
-    Instruments that talk to no model (raw prompt) are no agents, and neither is what is no program.
+    Instruments that get a bare prompt or cost nothing are no agents, and neither is what is no program.
     """
     order = {name: place for place, name in enumerate(preferred)}
     found = [
@@ -142,6 +148,7 @@ def startable_agents(profiles: Profiles, preferred: Iterable[str]) -> list[Findi
         and finding.profile is not None
         and finding.profile.cli is not None
         and not finding.profile.raw_prompt
+        and not costs_nothing(finding.profile)
     ]
     return sorted(
         found,

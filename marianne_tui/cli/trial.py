@@ -11,13 +11,14 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 
 import yaml
 
 from marianne_core.conductor import Conductor
 from marianne_core.config.daemon import DaemonConfig
+from marianne_core.config.instrument import InstrumentProfile
 from marianne_core.config.load import load_score
 from marianne_core.config.profiles import Profiles
 from marianne_core.model.clock import SystemClock
@@ -43,9 +44,9 @@ from marianne_core.watch.bus import EventStream
 JOB = "check"
 """Job id of the turn, in its own state directory."""
 
-SENTENCE = "Answer with the single word: ready"
-SCRIPT = "echo ready"
-"""What an instrument is told that runs its prompt as a script."""
+_SENTENCE = "Answer with the single word: ready"
+_SCRIPT = "echo ready"
+_SHELLS = frozenset({"bash", "sh", "dash", "zsh", "ksh"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,25 @@ class Result:
         if attempt is None or attempt.started_at is None or attempt.finished_at is None:
             return None
         return attempt.finished_at - attempt.started_at
+
+
+def sentence_for(profile: InstrumentProfile) -> str:
+    """What an instrument is told: a sentence, or a script where the prompt is one."""
+    executable = "" if profile.cli is None else profile.cli.command.executable
+    shell = profile.raw_prompt and PurePath(executable).name in _SHELLS
+    return _SCRIPT if shell else _SENTENCE
+
+
+def with_program(profiles: Profiles, name: str, program: str) -> Profiles:
+    """The profiles with this one's program as an absolute path: a relative one counts from the score
+    of a run, and the score of a turn lies in a folder of its own."""
+    profile = profiles.by_name[name]
+    if profile.cli is None:
+        return profiles
+    command = profile.cli.command.model_copy(update={"executable": program})
+    cli = profile.cli.model_copy(update={"command": command})
+    pinned = profile.model_copy(update={"cli": cli})
+    return replace(profiles, by_name={**profiles.by_name, name: pinned})
 
 
 class Trial:

@@ -159,6 +159,31 @@ def test_a_turn_that_may_cost_is_not_played_unasked(mzt_here: Mzt, tmp_path: Pat
     assert not played.exists()
 
 
+def test_a_bare_prompt_does_not_make_a_turn_free(mzt_here: Mzt, tmp_path: Path) -> None:
+    played = tmp_path / "played"
+    player(tmp_path, f"touch {played}")
+    path = tmp_path / ".marianne" / "instruments" / "player.yaml"
+    path.write_text(path.read_text() + "raw_prompt: true\n")
+    assert mzt_here("instruments", "check", "player").returncode == 2
+    assert not played.exists()
+
+
+def test_a_program_beside_the_person_is_the_one_that_is_played(mzt: Mzt, tmp_path: Path) -> None:
+    program = player(tmp_path, 'cat; echo "from $0"')
+    path = tmp_path / ".marianne" / "instruments" / "player.yaml"
+    path.write_text(path.read_text().replace(str(program), "./bin/player"))
+    done = mzt("instruments", "check", "player", "--yes", "--prompt", "sing {{ nobody }}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"command: {program} --model big < prompt" in done.stdout
+    assert f"| from {program}" in done.stdout
+    assert (
+        "sing {{ nobody }}"
+        in mzt(
+            "instruments", "check", "player", "-y", "--json", "--prompt", "sing {{ nobody }}"
+        ).stdout
+    )
+
+
 def test_a_turn_on_the_shell_costs_nothing(mzt: Mzt, tmp_path: Path) -> None:
     done = mzt("instruments", "check", "cli")
     assert done.returncode == 0, done.stderr

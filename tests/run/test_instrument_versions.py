@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -72,6 +74,26 @@ def test_one_that_does_not_answer_is_ended_with_what_it_started(tmp_path: Path) 
     while lives(child):
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def test_nobody_waits_for_a_program_after_ctrl_c(tmp_path: Path) -> None:
+    slow = question(tmp_path, "slow", "sleep 300")
+
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def press() -> None:
+        while not calls(slow):
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    pressing = threading.Thread(target=press)
+    pressing.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Versions(tmp_path / "state" / "versions.json").of([slow], seconds=300)
+    pressing.join()
+    assert time.monotonic() - began < 60
 
 
 def test_all_are_asked_at_once(tmp_path: Path) -> None:

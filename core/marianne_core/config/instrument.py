@@ -262,7 +262,7 @@ class LoginHints(Strict):
     same: in the system's keyring, or in settings that only the program understands."""
 
     needed: bool = True
-    """Whether the program needs a login at all."""
+    """Whether the program needs a login at all; a turn on one that needs none costs nothing."""
     env: list[str] = Field([])
     """Variables that carry a login; one of them is enough."""
     files: list[str] = Field([])

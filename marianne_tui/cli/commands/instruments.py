@@ -10,7 +10,7 @@ import click
 from marianne_core.config.daemon import load_daemon_config
 from marianne_core.config.profiles import Profiles
 from marianne_core.model.errors import EXIT_FAILED, EXIT_INTERRUPTED, InputError
-from marianne_core.run.instrument.readiness import Login, State
+from marianne_core.run.instrument.readiness import Login, State, costs_nothing
 from marianne_tui.cli.columns import Cell, table
 from marianne_tui.cli.drafting import draft_profile, write_profile
 from marianne_tui.cli.output import print_json
@@ -32,7 +32,9 @@ from marianne_tui.cli.trial_view import result_dict, result_lines, start_dict, s
 _AT_ONCE = 2.0
 """Seconds that all programs together have to say their version in a listing."""
 _PATIENT = 30.0
-"""The same where a person asked for the versions, or for one program."""
+"""The same where a person asked for the versions."""
+_ALONE = 10.0
+"""Seconds for one program alone."""
 
 _COLOURS = {
     State.READY: "green",
@@ -125,7 +127,7 @@ def check(
     """
     profiles = profiles_here()
     _known(profiles, name)
-    (finding,) = with_versions([examine(profiles, name)], find_home(), seconds=_PATIENT)
+    (finding,) = with_versions([examine(profiles, name)], find_home(), seconds=_ALONE)
     if no_turn or not finding.here.state.can_start:
         if as_json:
             print_json({**finding_dict(finding), "turn": None})
@@ -135,18 +137,20 @@ def check(
             ctx.exit(EXIT_FAILED)
         return
     # Imported here: to look at an instrument needs no conductor.
-    from marianne_tui.cli.trial import SCRIPT, SENTENCE, Trial, Wish
+    from marianne_tui.cli.trial import Trial, Wish, sentence_for, with_program
 
     assert finding.profile is not None
-    costs = not finding.profile.raw_prompt
+    costs = not costs_nothing(finding.profile)
     if costs and not yes and (as_json or not sys.stdin.isatty()):
         raise InputError(
             f"a turn on {name} may cost money: it must be confirmed",
             hint="add --yes, or --no-turn to look only",
         )
-    sentence = prompt or (SENTENCE if costs else SCRIPT)
-    wish = Wish(profiles.resolve(name).name, sentence, model, timeout)
-    with Trial(profiles, load_daemon_config(), wish) as trial:
+    real = profiles.resolve(name).name
+    wish = Wish(real, prompt or sentence_for(finding.profile), model, timeout)
+    with Trial(
+        with_program(profiles, real, finding.here.program), load_daemon_config(), wish
+    ) as trial:
         start = trial.start() if finding.profile.cli is not None else None
         if not as_json:
             click.echo("\n".join([*_look_lines(finding), *start_lines(start)]))

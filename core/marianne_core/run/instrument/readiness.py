@@ -88,6 +88,13 @@ class Readiness:
         return None if self.state is State.INSTALLED else self.state is State.READY
 
 
+def costs_nothing(profile: InstrumentProfile) -> bool:
+    """Whether a turn costs no money for sure: no login is needed, so there is nobody to pay."""
+    if profile.cli is not None:
+        return profile.cli.login is not None and not profile.cli.login.needed
+    return profile.http is not None and profile.http.auth_env_var is None
+
+
 def look_at(profiles: Profiles, name: str, environ: Mapping[str, str], base: Path) -> Readiness:
     """Look for an instrument's profile, program and login.
 

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,10 +51,10 @@ def version_in(text: str) -> str | None:
     return found[1] if found else None
 
 
-def ask(question: Question, seconds: float) -> str | None:
+def ask(question: Question, seconds: float, stop: threading.Event | None = None) -> str | None:
     """What a program says its version is; None when it says none in time, or cannot be started.
 
-    It has no terminal and no input, works in a folder that is not the person's, and is ended with
+    Setting `stop` ends the waiting. It has no terminal and no input, works in a folder that is not the person's, and is ended with
     what it started when its time is over.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -69,9 +70,7 @@ def ask(question: Question, seconds: float) -> str | None:
             )
         except (OSError, ValueError):
             return None
-        try:
-            process.wait(timeout=max(0.0, seconds))
-        except subprocess.TimeoutExpired:
+        if not _ended(process, seconds, stop or threading.Event()):
             # Not reaped yet, so the number of its group is still its own.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -83,6 +82,25 @@ def ask(question: Question, seconds: float) -> str | None:
             if version := version_in(text):
                 return version
     return None
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float, stop: threading.Event) -> bool:
+    """Wait for its end; False when the time is over, or nobody wants to know any more."""
+    deadline = time.monotonic() + seconds
+    while not stop.is_set():
+        left = deadline - time.monotonic()
+        try:
+            process.wait(timeout=max(0.0, min(_GLANCE, left)))
+        except subprocess.TimeoutExpired:
+            if left <= _GLANCE:
+                return False
+        else:
+            return True
+    return False
+
+
+_GLANCE = 0.1
+"""Seconds after which it is seen that nobody waits any more."""
 
 
 class Versions:
@@ -111,12 +129,16 @@ class Versions:
         if not open_:
             return found
         deadline = time.monotonic() + seconds
+        stop = threading.Event()
         with ThreadPoolExecutor(max_workers=len(open_)) as pool:
             answers = pool.map(
-                lambda place: ask(questions[place], deadline - time.monotonic()), open_
+                lambda place: ask(questions[place], deadline - time.monotonic(), stop), open_
             )
-            for place, version in zip(open_, answers, strict=True):
-                found[place] = version
+            try:
+                for place, version in zip(open_, answers, strict=True):
+                    found[place] = version
+            finally:
+                stop.set()  # after Ctrl-C too: the threads are waited for
         heard = {
             _key(questions[place]): {**mark, "version": version, "at": time.time()}
             for place in open_
