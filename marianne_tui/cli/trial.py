@@ -46,6 +46,9 @@ JOB = "check"
 
 _SENTENCE = "Answer with the single word: ready"
 _SCRIPT = "echo ready"
+_PATIENCE = 30.0
+"""Seconds beside the time of the turn: for one that may not start, because the disk is full or the
+machine short of something, and to end it."""
 _SHELLS = frozenset({"bash", "sh", "dash", "zsh", "ksh"})
 
 
@@ -205,7 +208,15 @@ class Trial:
                     if reply.status != "accepted":
                         raise InputError(reply.message)
                     began()
-                    await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                    done, _ = await asyncio.wait(
+                        {watching, stopping},
+                        timeout=self._wish.timeout + _PATIENCE,
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+                    status = await conductor.status(JOB)
+                    waits = str(status["sheets"][0]["reason"])
+                    if not done:
+                        waits = f"nothing came of it in time{f': {waits}' if waits else ''}"
                     await _end(conductor)
                     if watching.done():
                         watching.result()
@@ -214,8 +225,7 @@ class Trial:
                     stopping.cancel()
                     await asyncio.gather(watching, stopping, return_exceptions=True)
                     await events.aclose()
-                status = await conductor.status(JOB)
-            return self._result(str(status["sheets"][0]["reason"]), interrupted=stop.level > 0)
+            return self._result(waits, overdue=not done, interrupted=stop.level > 0)
 
     async def _told(self, conductor: Conductor, events: EventStream) -> None:
         """Return when the first attempt is over, whatever would follow (a retry, a parked limit)."""
@@ -230,17 +240,19 @@ class Trial:
         with open_reader(self.home) as reader:
             return reader.attempts(reader.get_run(JobRef(JOB)).run_id)
 
-    def _result(self, reason: str, *, interrupted: bool) -> Result:
+    def _result(self, waits: str, *, overdue: bool, interrupted: bool) -> Result:
+        """What the store says of the turn; `waits` is what its sheet waited for at the end."""
         with open_reader(self.home) as reader:
             run = reader.get_run(JobRef(JOB))
             attempts = reader.attempts(run.run_id)
         if not attempts:
-            return Result(None, reason or run.reason, "", interrupted)
+            return Result(None, waits or run.reason, "", interrupted)
         attempt = attempts[0]
         files = AttemptFiles(self.home.run_dir(run.run_id), attempt.num, attempt.attempt)
         answer = tail_of(files.name("txt")) or tail_of(files.name("out"))
-        good = attempt.ended == Ended.OK
-        return Result(attempt, "" if good else attempt.reason or reason, answer, interrupted)
+        # Ended because it was overdue, it says that a person did it.
+        reason = waits if overdue else attempt.reason or waits
+        return Result(attempt, "" if attempt.ended == Ended.OK else reason, answer, interrupted)
 
 
 async def _end(conductor: Conductor) -> None:

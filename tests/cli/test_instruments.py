@@ -269,6 +269,27 @@ def test_a_turn_that_takes_too_long_is_ended(mzt: Mzt, tmp_path: Path) -> None:
     assert "--timeout" in mzt("instruments", "check", "player", "-y", "--timeout", "0").stderr
 
 
+def test_a_turn_that_does_not_come_to_an_end_is_given_up(tmp_path: Path) -> None:
+    player(tmp_path, "sleep 300")
+    script = (
+        "import sys; from marianne_tui.cli import trial; from marianne_tui.cli.guard import run_guarded\n"
+        "trial._PATIENCE = 1 - 120\n"
+        "sys.exit(run_guarded(['instruments', 'check', 'player', '--yes']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=program_env(tmp_path / "state"),
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "nothing came of it in time" in done.stdout
+
+
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name
 )

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from marianne_core.config.profiles import Profiles, load_profiles
+from marianne_core.config.profiles import Profiles, Resolution, load_profiles
 from marianne_core.run.instrument.readiness import (
     Login,
     Readiness,
     State,
+    costs_nothing,
     expanded,
     look_at,
 )
@@ -144,6 +145,34 @@ def test_names_without_a_program(tmp_path: Path) -> None:
     )
     refused = look_at(load_profiles([tmp_path]), "a", dict(os.environ), tmp_path)
     assert (refused.state, refused.reason) == (State.UNSUPPORTED, "it hums")
+
+
+class _Playable(Profiles):
+    """Profiles of which all can be played."""
+
+    def resolve(self, name: str) -> Resolution:
+        return Resolution(name, self.by_name[name], True)
+
+
+def test_a_service_has_a_key_and_no_program(tmp_path: Path) -> None:
+    text = (
+        "name: model\ndisplay_name: Model\nkind: http\n"
+        "http: {base_url: 'http://localhost', schema_family: openai"
+    )
+    (tmp_path / "a.yaml").write_text(f"{text}, auth_env_var: MODEL_KEY}}\n")
+    known = load_profiles([tmp_path])
+    playable = _Playable(known.by_name, known.origins)
+    assert not costs_nothing(known.by_name["model"])
+    here = look_at(playable, "model", {"MODEL_KEY": "x"}, tmp_path)
+    assert (here.state, here.login, here.login_by) == (State.READY, Login.SEEN, "MODEL_KEY")
+    assert (here.installed, here.ready, here.program) == (None, True, "")
+    without = look_at(playable, "model", {}, tmp_path)
+    assert (without.state, without.login_hint) == (State.INSTALLED, "set MODEL_KEY")
+    (tmp_path / "a.yaml").write_text(f"{text}}}\n")
+    free = load_profiles([tmp_path])
+    assert costs_nothing(free.by_name["model"])
+    here = look_at(_Playable(free.by_name, free.origins), "model", {}, tmp_path)
+    assert (here.state, here.login) == (State.READY, Login.NOT_NEEDED)
 
 
 @pytest.mark.parametrize(
