@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from .conftest import Mzt, on_a_terminal, program_env
+from .conftest import ROOT, Mzt, on_a_terminal, program_env
 
 
 def agent(folder: Path, name: str, variable: str) -> None:
@@ -212,6 +213,15 @@ def test_a_disk_that_is_nearly_full(mzt_here: Mzt, monkeypatch: pytest.MonkeyPat
     done = mzt_here("doctor", "--json")
     (disk,) = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "disk"]
     assert disk["level"] == "warning"
+
+
+def test_a_store_of_an_earlier_version_is_no_hindrance(mzt_here: Mzt, tmp_path: Path) -> None:
+    assert mzt_here("doctor").returncode == 0  # makes the state directory
+    shutil.copy(ROOT / "tests" / "data" / "store-v1.db", tmp_path / "state" / "marianne.db")
+    done = mzt_here("doctor", "--json")
+    (store,) = [c for c in json.loads(done.stdout)["checks"] if c["name"] == "database"]
+    assert (done.returncode, store["level"]) == (0, "warning")
+    assert "mzt run" in store["hint"]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,10 @@ class StateError(MztError):
     """The state directory or its database cannot be used as it is."""
 
 
+class OlderStoreError(StateError):
+    """The database is of an earlier version; the next conductor brings it up to date."""
+
+
 class JobSubmissionError(MztError):
     """A control operation cannot be carried out (unknown job, wrong state)."""
 

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from marianne_core.model.errors import StateError
+from marianne_core.model.errors import OlderStoreError, StateError
 from marianne_core.remember.schema import APPLICATION_ID, VERSION_1, VERSION_2, VERSION_3, VERSION_4
 
 Migration = tuple[str, ...]
@@ -79,7 +79,7 @@ def open_for_reading(path: Path, version: int = SCHEMA_VERSION) -> sqlite3.Conne
     connection.close()
     if found > version:
         raise _newer(path, found, version)
-    raise StateError(
+    raise OlderStoreError(
         f"the database has version {found}, this program reads version {version}",
         where=str(path),
         hint="a conductor of this program brings it up to date: mzt run and mzt resume start one",

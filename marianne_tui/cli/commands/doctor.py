@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from marianne_core.config.daemon import find_config_file, read_daemon_config
-from marianne_core.model.errors import EXIT_FAILED, MztError, NoConductorError
+from marianne_core.model.errors import EXIT_FAILED, MztError, NoConductorError, OlderStoreError
 from marianne_core.model.problem import Severity
 from marianne_core.remember.home import Home
 from marianne_core.remember.queries import open_reader
@@ -130,8 +130,12 @@ def _locks(home: Home) -> Check:
 
 
 def _database(home: Home) -> Check:
-    with open_reader(home) as reader:
-        jobs = len(reader.list_runs(newest_only=True, limit=None))
+    try:
+        with open_reader(home) as reader:
+            jobs = len(reader.list_runs(newest_only=True, limit=None))
+    except OlderStoreError as error:
+        # Every command that hosts a conductor mends it by itself.
+        return Check("database", "warning", error.what, error.hint)
     return Check("database", "ok", f"{counted(jobs, 'job')} remembered")
 
 

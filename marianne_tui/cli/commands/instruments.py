@@ -84,7 +84,7 @@ def list_instruments(versions: bool, as_json: bool) -> None:
         for finding in findings
     ]
     head = ("", "name", "state", "version", "login", "detail")
-    click.echo("\n".join(table(head, rows, colour=colour)))
+    click.echo("\n".join(table(head, rows, colour=colour, elastic=head.index("login"))))
     silent = sum(f.question is not None and f.version is None for f in findings)
     if silent and not versions:
         click.echo(
