@@ -59,7 +59,7 @@ def _player(sheet: SheetPlan, profile: InstrumentProfile | None) -> _Player | No
 
 def _permissions(profile: InstrumentProfile, config: Mapping[str, object]) -> str:
     """The permission mode in words; "" for what can do nothing but answer."""
-    if profile.cli is None:
+    if profile.cli is None or profile.kind == "http":
         return ""
     flag = profile.cli.command.auto_approve_flag
     if not flag:

@@ -41,8 +41,10 @@ class Finding:
 
     @property
     def detail(self) -> str:
-        """Its name for people, or why it cannot be started."""
-        return self.here.reason or (self.profile.display_name if self.profile else "")
+        """Its name for people, and its address; or why it cannot be started."""
+        name = self.profile.display_name if self.profile else ""
+        address = self.here.address
+        return self.here.reason or (f"{name}: {address}" if address else name)
 
     @property
     def caution(self) -> str:
@@ -146,7 +148,7 @@ def startable_agents(profiles: Profiles, preferred: Iterable[str]) -> list[Findi
         for name in profiles.by_name
         if (finding := examine(profiles, name)).here.state.can_start
         and finding.profile is not None
-        and finding.profile.cli is not None
+        and finding.profile.kind == "cli"
         and not finding.profile.raw_prompt
         and not costs_nothing(finding.profile)
     ]

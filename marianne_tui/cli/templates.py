@@ -1,4 +1,4 @@
-"""The first scores that `mzt init` writes: one for the shell, one for an agent."""
+"""The first scores that `mzt init` writes: for the shell, an agent, a model behind HTTP."""
 
 from __future__ import annotations
 
@@ -99,4 +99,44 @@ validations:
     pattern: \\w
     condition: "sheet_num == 2"
     description: the summary is there
+"""
+
+ANSWER_SCORE = """\
+# {name}.yaml: written by `mzt init`.
+#
+#   mzt validate {name}.yaml      check it and see its plan
+#   mzt run {name}.yaml           run it
+#   mzt logs {name}               what the model answered
+#   mzt fields                    what else can stand here
+
+name: {name}
+description: A first score
+workspace: {name}.workspace
+
+instrument: {instrument} # it answers text and has no tools; others: mzt instruments list
+instrument_config:
+  timeout_seconds: 300
+  # model: {model}
+
+sheet:
+  size: 1
+  total_items: 2 # two sheets, one after the other, each a question to the model
+  descriptions:
+    1: Gather
+    2: Sum up
+
+retry:
+  max_retries: 1
+
+cross_sheet:
+  auto_capture_stdout: true # what one sheet answers is known to the next ones
+
+prompt:
+  template: |
+    {{% if sheet_num == 1 -%}}
+    Tell three short facts about music conductors, one a line.
+    {{% else -%}}
+    Sum this up in one sentence:
+    {{{{ previous_outputs[1] }}}}
+    {{% endif %}}
 """

@@ -118,7 +118,7 @@ def with_program(profiles: Profiles, name: str, program: str) -> Profiles:
     """The profiles with this one's program as an absolute path: a relative one counts from the score
     of a run, and the score of a turn lies in a folder of its own."""
     profile = profiles.by_name[name]
-    if profile.cli is None:
+    if profile.cli is None or profile.kind == "http":
         return profiles
     command = profile.cli.command.model_copy(update={"executable": program})
     cli = profile.cli.model_copy(update={"command": command})
@@ -148,14 +148,11 @@ class Trial:
         self._room.cleanup()
 
     def start(self) -> Start:
-        """How the program will be started, worked out as for any sheet. Raises MztError.
-
-        For instruments that are programs.
-        """
+        """How the program will be started, worked out as for any sheet. Raises MztError."""
         plan = self._plan()
         sheet = plan.sheet(1)
         ensemble = Ensemble(self._profiles, os.environ, SystemClock())
-        environment = ensemble.environment(sheet.instrument)
+        environment = ensemble.environment(sheet.instrument, sheet.config)
         invocation = build_invocation(
             ensemble.profile(sheet.instrument),
             build_prompt(plan, 1).text,

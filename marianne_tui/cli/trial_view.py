@@ -18,10 +18,8 @@ _LINES = 5
 """Lines at the end of an answer that are shown."""
 
 
-def start_lines(start: Start | None) -> list[str]:
+def start_lines(start: Start) -> list[str]:
     """The command line as it will be started, and what its environment does not have."""
-    if start is None:
-        return []
     words = " ".join(shlex.quote(one_line(word, _ARGUMENT)) for word in start.argv)
     given = "" if start.stdin_bytes is None else f" < prompt of {start.stdin_bytes} bytes"
     lines = [f"  command: {words}{given}"]
@@ -56,13 +54,13 @@ def result_lines(name: str, result: Result, *, costs: bool) -> list[str]:
     return lines
 
 
-def start_dict(start: Start | None) -> dict[str, Any]:
-    """The start of a turn for `--json`; keys are null for what is no program."""
+def start_dict(start: Start) -> dict[str, Any]:
+    """The start of a turn for `--json`."""
     return {
-        "command": None if start is None else [shown(word) for word in start.argv],
-        "stdin_bytes": None if start is None else start.stdin_bytes,
-        "environment_removed": [] if start is None else list(start.removed),
-        "environment_unset": [] if start is None else list(start.unset),
+        "command": [shown(word) for word in start.argv],
+        "stdin_bytes": start.stdin_bytes,
+        "environment_removed": list(start.removed),
+        "environment_unset": list(start.unset),
     }
 
 

@@ -16,6 +16,8 @@ import pytest
 
 from marianne_core.config.profiles import load_profiles
 from marianne_core.read.redact import MARK
+from tests.real_cli.stand_in import StandIn
+from tests.real_cli.turns import READ, WRITTEN, Say
 
 from .conftest import Mzt, program_env
 
@@ -236,6 +238,25 @@ echo '{{"say": "ready {KEY}", "in": 1200, "out": 45, "usd": 0.5}}'""",
     assert "SECRET_OF_OTHERS" in turn["environment_removed"]
     assert turn["environment_unset"] == ["ABSENT_ONE"]
     assert turn["seconds"] > 0
+
+
+def test_a_model_behind_http_answers_too(mzt: Mzt) -> None:
+    with StandIn(Say("ready"), without_tools=str) as service:
+        env = {"OPENAI_BASE_URL": f"{service.url}/v1", "OPENAI_API_KEY": KEY, "OTHER_KEY": "x"}
+        refused = mzt("instruments", "check", "openai_api", **env)
+        assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
+        done = mzt("instruments", "check", "openai_api", "-y", "-m", "gpt-4o", "--json", **env)
+        assert service.played == 1
+    document = json.loads(done.stdout)
+    turn = document["turn"]
+    assert (done.returncode, turn["ok"], turn["answer"]) == (0, True, "ready"), turn
+    assert (turn["input_tokens"], turn["output_tokens"]) == (READ, WRITTEN)
+    assert (document["kind"], document["installed"], document["ready"]) == ("http", None, True)
+    assert f"{service.url}/v1/chat/completions" in document["detail"]
+    assert "OTHER_KEY" in turn["environment_removed"]
+    assert KEY not in done.stdout
+    looked = mzt("instruments", "check", "openai_api")
+    assert (looked.returncode, "OPENAI_API_KEY is not set" in looked.stdout) == (1, True)
 
 
 def test_a_turn_that_fails_says_why_and_is_not_tried_again(mzt: Mzt, tmp_path: Path) -> None:

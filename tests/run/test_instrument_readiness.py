@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from marianne_core.config.profiles import Profiles, Resolution, load_profiles
+from marianne_core.config.profiles import Profiles, load_profiles
 from marianne_core.run.instrument.readiness import (
     Login,
     Readiness,
@@ -147,32 +148,32 @@ def test_names_without_a_program(tmp_path: Path) -> None:
     assert (refused.state, refused.reason) == (State.UNSUPPORTED, "it hums")
 
 
-class _Playable(Profiles):
-    """Profiles of which all can be played."""
-
-    def resolve(self, name: str) -> Resolution:
-        return Resolution(name, self.by_name[name], True)
-
-
 def test_a_service_has_a_key_and_no_program(tmp_path: Path) -> None:
-    text = (
-        "name: model\ndisplay_name: Model\nkind: http\n"
-        "http: {base_url: 'http://localhost', schema_family: openai"
-    )
-    (tmp_path / "a.yaml").write_text(f"{text}, auth_env_var: MODEL_KEY}}\n")
-    known = load_profiles([tmp_path])
-    playable = _Playable(known.by_name, known.origins)
-    assert not costs_nothing(known.by_name["model"])
-    here = look_at(playable, "model", {"MODEL_KEY": "x"}, tmp_path)
-    assert (here.state, here.login, here.login_by) == (State.READY, Login.SEEN, "MODEL_KEY")
+    known = load_profiles()
+    here = look_at(known, "openai_api", {"OPENAI_API_KEY": "x"}, tmp_path)
+    assert (here.state, here.login, here.login_by) == (State.READY, Login.SEEN, "OPENAI_API_KEY")
     assert (here.installed, here.ready, here.program) == (None, True, "")
-    without = look_at(playable, "model", {}, tmp_path)
-    assert (without.state, without.login_hint) == (State.INSTALLED, "set MODEL_KEY")
-    (tmp_path / "a.yaml").write_text(f"{text}}}\n")
-    free = load_profiles([tmp_path])
-    assert costs_nothing(free.by_name["model"])
-    here = look_at(_Playable(free.by_name, free.origins), "model", {}, tmp_path)
-    assert (here.state, here.login) == (State.READY, Login.NOT_NEEDED)
+    assert here.address == "https://api.openai.com/v1/chat/completions"
+    without = look_at(known, "openai_api", {}, tmp_path)
+    assert (without.state, without.ready) == (State.MISSING, False)
+    assert "OPENAI_API_KEY" in without.reason
+    assert not costs_nothing(known.by_name["openai_api"])
+    assert costs_nothing(known.by_name["ollama"])
+    assert costs_nothing(known.by_name["cli"])
+    assert not costs_nothing(known.by_name["goose"])
+
+
+def test_a_service_on_this_machine_has_to_listen(tmp_path: Path) -> None:
+    known = load_profiles()
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        environ = {"OLLAMA_HOST": f"127.0.0.1:{server.getsockname()[1]}"}
+        gone = look_at(known, "ollama", environ, tmp_path)
+        assert (gone.state, gone.login) == (State.MISSING, None)
+        assert f"nothing listens at http://{environ['OLLAMA_HOST']}" in gone.reason
+        server.listen()
+        here = look_at(known, "ollama", environ, tmp_path)
+        assert (here.state, here.login) == (State.READY, Login.NOT_NEEDED)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import json_option
 from marianne_tui.cli.sanitize import one_line
 from marianne_tui.cli.surveying import Finding, examine, profiles_here, startable_agents
-from marianne_tui.cli.templates import AGENT_SCORE, FIRST_SCORE
+from marianne_tui.cli.templates import AGENT_SCORE, ANSWER_SCORE, FIRST_SCORE
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _SHELL = "cli"
@@ -115,7 +115,8 @@ def _text(name: str, chosen: Finding | None) -> str:
     profile = chosen.profile
     known = profile.models[0].name if profile is not None and profile.models else "NAME"
     model = profile.default_model if profile is not None and profile.default_model else known
-    return AGENT_SCORE.format(name=name, instrument=chosen.name, model=model)
+    score = AGENT_SCORE if profile is None or profile.kind == "cli" else ANSWER_SCORE
+    return score.format(name=name, instrument=chosen.name, model=model)
 
 
 def _write(target: Path, text: str, force: bool) -> None:

@@ -151,7 +151,7 @@ def check(
     with Trial(
         with_program(profiles, real, finding.here.program), load_daemon_config(), wish
     ) as trial:
-        start = trial.start() if finding.profile.cli is not None else None
+        start = trial.start()
         if not as_json:
             click.echo("\n".join([*_look_lines(finding), *start_lines(start)]))
         if costs and not yes and not click.confirm("Play one turn? It may cost money."):

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import regex
 
+from marianne_core.config.http_program import what_is_missing, where_it_is
 from marianne_core.config.instrument import HttpProfile, InstrumentProfile, LoginHints
 from marianne_core.config.profiles import Profiles
 from marianne_core.run.instrument.environment import Environment, build_environment
@@ -31,7 +34,7 @@ class State(StrEnum):
     INSTALLED = "installed"
     """It can be started; whether it is logged in is not known."""
     MISSING = "missing"
-    """Its program was not found."""
+    """Its program was not found; or a service has no key, or does not listen."""
     BROKEN = "broken"
     """Its program is there and cannot be started."""
     UNSUPPORTED = "unsupported"
@@ -66,6 +69,8 @@ class Readiness:
     """Why it cannot be started, in words; "" when it can."""
     program: str = ""
     """Absolute path of its program, when that was found."""
+    address: str = ""
+    """Of a model behind HTTP: where it is asked."""
     login: Login | None = None
     """None where there is nothing that could be logged in."""
     login_by: str = ""
@@ -73,7 +78,7 @@ class Readiness:
     login_hint: str = ""
     """What a person does to log in."""
     environment: Environment | None = None
-    """What its program is started with; None for an instrument that is no program."""
+    """What its program is started with; None for a model behind HTTP."""
 
     @property
     def installed(self) -> bool | None:
@@ -90,9 +95,10 @@ class Readiness:
 
 def costs_nothing(profile: InstrumentProfile) -> bool:
     """Whether a turn costs no money for sure: no login is needed, so there is nobody to pay."""
-    if profile.cli is not None:
-        return profile.cli.login is not None and not profile.cli.login.needed
-    return profile.http is not None and profile.http.auth_env_var is None
+    if profile.kind == "http":
+        return profile.http is not None and profile.http.auth_env_var is None
+    login = profile.cli.login if profile.cli is not None else None
+    return login is not None and not login.needed
 
 
 def look_at(profiles: Profiles, name: str, environ: Mapping[str, str], base: Path) -> Readiness:
@@ -105,7 +111,7 @@ def look_at(profiles: Profiles, name: str, environ: Mapping[str, str], base: Pat
     if profile is None:
         state = State.UNSUPPORTED if found.name in profiles.by_name else State.NO_PROFILE
         return Readiness(name, state, found.reason)
-    if profile.http is not None and profile.cli is None:
+    if profile.kind == "http" and profile.http is not None:
         return _service(name, profile.http, environ)
     return _program(name, profile, environ, base)
 
@@ -156,11 +162,38 @@ class _Found:
 
 
 def _service(name: str, service: HttpProfile, environ: Mapping[str, str]) -> Readiness:
-    """A model behind HTTP has no program; its key is a variable, and one without needs none."""
+    """A model behind HTTP is asked by a program of ours, so its key is all that is needed; one on
+    this machine, Ollama for example, has to listen too."""
+    address = where_it_is(service, environ)
+    if missing := what_is_missing(service, environ):
+        return Readiness(name, State.MISSING, missing, address=address)
+    if nobody_listens(address):
+        return Readiness(name, State.MISSING, f"nothing listens at {address}", address=address)
     key = service.auth_env_var
-    hints = LoginHints(env=[key], hint=f"set {key}") if key else LoginHints(needed=False)
-    found = _login(hints, environ)
-    return Readiness(name, found.state, login=found.login, login_by=found.by, login_hint=found.hint)
+    login = Login.SEEN if key else Login.NOT_NEEDED
+    return Readiness(name, State.READY, address=address, login=login, login_by=key or "")
+
+
+def nobody_listens(address: str) -> bool:
+    """Whether a service that should be on this machine is not there; others are not asked."""
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    except ValueError:
+        return False
+    if host not in _THIS_MACHINE or not port:
+        return False
+    try:
+        socket.create_connection((host, port), timeout=_KNOCK).close()
+    except OSError:
+        return True
+    return False
+
+
+_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
+_KNOCK = 0.5
+"""Seconds that a service on this machine has to take a call."""
 
 
 def _program(
