@@ -139,4 +139,6 @@ prompt:
     Sum this up in one sentence:
     {{{{ previous_outputs[1] }}}}
     {{% endif %}}
+
+# There are no validations: an answer is no file that could be looked at.
 """
