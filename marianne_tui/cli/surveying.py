@@ -62,6 +62,15 @@ class Finding:
         return str(here.login or "")
 
     @property
+    def of_this_folder(self) -> bool:
+        """Whether its profile comes with the folder that the person is in, not from the person."""
+        if not self.origin:
+            return False
+        folder = Path(self.origin).parent
+        theirs, ours = profile_directories(Path.home(), _here())
+        return folder == ours != theirs
+
+    @property
     def question(self) -> Question | None:
         """How its program is asked for its version; None where it cannot be asked."""
         cli = self.profile.cli if self.profile else None
@@ -78,7 +87,8 @@ def profiles_here() -> Profiles:
     try:
         here = Path.cwd()
     except FileNotFoundError:
-        return load_profiles(profile_directories(Path.home(), Path("/"))[:1])
+        of_the_home, _ = profile_directories(Path.home(), Path.home())
+        return load_profiles([of_the_home])
     return load_profiles(profile_directories(Path.home(), here))
 
 
@@ -90,19 +100,27 @@ def all_names(profiles: Profiles) -> list[str]:
 def examine(profiles: Profiles, name: str) -> Finding:
     """Look for an instrument's profile, program and login; nothing is started."""
     real = profiles.resolve(name).name
-    try:
-        base = Path.cwd()
-    except FileNotFoundError:
-        base = Path("/")
-    here = look_at(profiles, name, os.environ, base)
+    here = look_at(profiles, name, os.environ, _here())
     return Finding(name, here, profiles.by_name.get(real), str(profiles.origins.get(real, "")))
 
 
 def with_versions(
-    findings: Sequence[Finding], home: Home, *, seconds: float, anew: bool = False
+    findings: Sequence[Finding],
+    home: Home,
+    *,
+    seconds: float,
+    anew: bool = False,
+    strangers: bool = True,
 ) -> list[Finding]:
-    """The findings with the versions of their programs, which are asked all at once."""
-    questions = [finding.question for finding in findings]
+    """The findings with the versions of their programs, which are asked all at once.
+
+    Without `strangers` those that this folder brings along are not: a profile says what is
+    started, and to list what a folder holds must not start anything of it.
+    """
+    questions = [
+        finding.question if strangers or not finding.of_this_folder else None
+        for finding in findings
+    ]
     versions = Versions(home.versions).of(
         [question for question in questions if question is not None], seconds=seconds, anew=anew
     )
@@ -160,6 +178,14 @@ def startable_agents(profiles: Profiles, preferred: Iterable[str]) -> list[Findi
             each.name,
         ),
     )
+
+
+def _here() -> Path:
+    """The working directory, or another one where that was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
 
 
 def near_home(path: str) -> str:

@@ -132,6 +132,20 @@ def test_versions_are_asked_again_only_when_that_is_wanted(mzt_here: Mzt, tmp_pa
     assert (tmp_path / "state" / "versions.json").stat().st_mode & 0o77 == 0
 
 
+def test_a_listing_starts_nothing_that_the_folder_brings_along(
+    mzt_here: Mzt, tmp_path: Path
+) -> None:
+    player(tmp_path, f"touch {tmp_path}/started; echo 1.2.3", command=", version_args: [-V]")
+    (tmp_path / "home").mkdir()
+    env = {"HOME": str(tmp_path / "home")}
+    assert listed(mzt_here, **env)["player"]["version"] is None
+    assert re.search(r"player +installed +not asked", mzt_here("instruments", "list", **env).stdout)
+    assert mzt_here("init", "first", **env).returncode == 0
+    assert mzt_here("doctor", **env).returncode == 0
+    assert not (tmp_path / "started").exists()
+    assert listed(mzt_here, "--versions", **env)["player"]["version"] == "1.2.3"
+
+
 # --- check --------------------------------------------------------------------------------------
 
 

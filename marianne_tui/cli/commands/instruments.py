@@ -62,12 +62,13 @@ def list_instruments(versions: bool, as_json: bool) -> None:
 
     `ready` means that the program can be started and that a login was seen (or none is needed);
     `installed`, that it can be started and nothing is known of a login. `mzt instruments check NAME`
-    plays one turn and knows for sure.
+    plays one turn and knows for sure. Programs whose profile lies in this folder's .marianne are
+    started only with --versions.
     """
     profiles = profiles_here()
     found = [examine(profiles, name) for name in all_names(profiles)]
     seconds = _PATIENT if versions else _AT_ONCE
-    findings = with_versions(found, find_home(), seconds=seconds, anew=versions)
+    findings = with_versions(found, find_home(), seconds=seconds, anew=versions, strangers=versions)
     if as_json:
         print_json([finding_dict(finding) for finding in findings])
         return
@@ -77,7 +78,7 @@ def list_instruments(versions: bool, as_json: bool) -> None:
             (_mark(finding), _colour(finding)),
             one_line(finding.name),
             (str(finding.here.state), _colour(finding)),
-            _version(finding),
+            _version(finding, asked=versions or not finding.of_this_folder),
             one_line(finding.login),
             (one_line(finding.detail), "dim"),
         ]
@@ -85,7 +86,9 @@ def list_instruments(versions: bool, as_json: bool) -> None:
     ]
     head = ("", "name", "state", "version", "login", "detail")
     click.echo("\n".join(table(head, rows, colour=colour, elastic=head.index("login"))))
-    silent = sum(f.question is not None and f.version is None for f in findings)
+    silent = sum(
+        f.question is not None and f.version is None and not f.of_this_folder for f in findings
+    )
     if silent and not versions:
         click.echo(
             f"{counted(silent, 'program')} did not say the version in {_AT_ONCE:g} s: "
@@ -234,10 +237,10 @@ def _login_words(finding: Finding) -> str:
     return str(here.login or "")
 
 
-def _version(finding: Finding) -> str:
-    if finding.version:
-        return finding.version
-    return "not known" if finding.here.state.can_start and finding.here.program else ""
+def _version(finding: Finding, *, asked: bool = True) -> str:
+    if finding.version or not (finding.here.state.can_start and finding.here.program):
+        return finding.version or ""
+    return "not known" if asked or finding.question is None else "not asked"
 
 
 def _mark(finding: Finding) -> str:
