@@ -282,6 +282,7 @@ cli:
     rate_limit_patterns: [a]
     rate_limit_event_type: limit
     rate_limit_event_filter: {x: 1}
+    rate_limit_reset_path: l
   interactive:
     ready_pattern: ">"
     startup_gates: [{pattern: trust}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,9 @@ EVENTS = "\n".join(
 )
 REFUSED = json.dumps({"type": "error", "call": {"status": 401}})
 LIMIT = json.dumps({"type": "limit", "state": "reached"})
+DAY = 86_400
+NOW = int(time.time())
+ENDS = json.dumps({"type": "limit", "end": NOW + DAY, "other": {"resetsAt": NOW + 2 * DAY}})
 
 INPUT: See = judgement(lambda seen: seen.outcome.input_tokens, out=DOCUMENT)
 OUTPUT: See = judgement(lambda seen: seen.outcome.output_tokens, out=DOCUMENT)
@@ -172,7 +176,7 @@ def _code(status: int = 1, out: str = "the strings broke") -> See:
     return judgement(lambda seen: seen.outcome.code, status=status, out=out)
 
 
-READS_EVENTS = ("rate_limit_event", "success_event", "status_path")
+READS_EVENTS = ("rate_limit_event", "rate_limit_reset", "success_event", "status_path")
 
 
 def _errors(key: str, *worlds: tuple[Any, Any], see: See, **errors: Any) -> Probe:
@@ -218,6 +222,13 @@ FAILURES = [
         ({"state": "near"}, "E009"),
         ({"state": "reached"}, "E102"),
         see=_code(out=LIMIT),
+        rate_limit_event_type="limit",
+    ),
+    _errors(
+        "rate_limit_reset_path",
+        (ABSENT, 2),
+        ("end", 1),
+        see=judgement(lambda seen: round(seen.outcome.limit.seconds / DAY), status=1, out=ENDS),
         rate_limit_event_type="limit",
     ),
 ]

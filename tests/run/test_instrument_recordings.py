@@ -203,6 +203,26 @@ def test_the_end_of_a_limit(
     assert result.reset == Reset(RECORDED + seconds, by_clock)
 
 
+def test_only_the_window_that_is_used_up_tells_when_a_limit_ends(tmp_path: Path) -> None:
+    """Later versions of Claude Code name the ends of all windows; the week's is days away."""
+    profile = PROFILES.get("claude-code")
+    assert profile is not None
+    assert profile.cli is not None
+    recorded = (RECORDINGS / "claude-code" / "oauth-limit.out").read_text()
+    more = (
+        '"isUsingOverage":false,"overageResetsAt":1767830400,"unifiedWindows":{"five_hour":'
+        '{"utilization":1,"resetsAt":1767225600},"seven_day":{"resetsAt":1767571200}}'
+    )
+    assert '"isUsingOverage":false' in recorded
+    out, err = tmp_path / "1.1.out", tmp_path / "1.1.err"
+    out.write_text(recorded.replace('"isUsingOverage":false', more))
+    err.touch()
+    for path in (out, err):
+        os.utime(path, (RECORDED, RECORDED))
+    result = ResultReader(profile.cli).read_now(1, out, err)
+    assert result.reset == Reset(1767225600, by_clock=True)
+
+
 @pytest.mark.parametrize("case", ["limit", "quota"])
 def test_codex_does_not_tell_when_a_limit_ends(case: str, tmp_path: Path) -> None:
     result, _ = read("codex-cli", case, tmp_path)

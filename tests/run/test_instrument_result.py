@@ -12,6 +12,7 @@ import pytest
 from marianne_core.config.instrument import CliProfile
 from marianne_core.model.errors import InputError
 from marianne_core.run.instrument import result as result_module
+from marianne_core.run.instrument.reset_time import Reset
 from marianne_core.run.instrument.result import ErrorType, InstrumentResult, ResultReader
 
 
@@ -169,6 +170,18 @@ def test_a_rate_limit_told_by_an_event(files: Output) -> None:
     found = files.read(_events(allowed, rejected), status=1, output=JSONL, errors=errors)
     assert found.error_type is ErrorType.RATE_LIMIT
     assert "rejected" in found.matched
+
+
+def test_an_event_without_an_end_leaves_it_to_the_words(files: Output) -> None:
+    errors = {"rate_limit_event_type": "limit", "rate_limit_reset_path": "info.resetsAt"}
+    said = {"type": "limit", "info": {"resetsAt": "2030-01-01T00:00:00Z", "other": 1}}
+    silent = {"type": "limit", "info": {"otherResetsAt": 1}}
+    for event, words in ((said, "x"), (silent, "resets at 2030-01-01T00:00:00Z")):
+        files.read(_events(event), words)
+        for path in (files.stdout, files.stderr):
+            os.utime(path, (1893455990, 1893455990))
+        found = reader(JSONL, errors).read_now(1, files.stdout, files.stderr)
+        assert found.reset == Reset(1893456000, by_clock=True)
 
 
 PATTERNS = {

@@ -89,6 +89,7 @@ def test_a_duration_counts_from_the_moment_it_was_told(text: str, wanted: float)
         ('"resetsAt":1791475200', 1791475200.0),
         ('"resetsAt": 1791475200000', 1791475200.0),
         ("Claude AI usage limit reached|1791475200", 1791475200.0),
+        ("resets at 1791475200", 1791475200.0),
         ("retry-after: Thu, 08 Oct 2026 15:00:00 GMT", at(2026, 10, 8, 15)),
     ],
 )

@@ -205,6 +205,9 @@ class CliErrorConfig(Strict):
     """`type` of a line that reports a rate limit (jsonl)."""
     rate_limit_event_filter: dict[str, Any] | None = None
     """Values that line must have (jsonl)."""
+    rate_limit_reset_path: str | None = None
+    """Path to the end of the limit in that line (jsonl), where it tells other times too; absent: the
+    last time in it counts."""
 
 
 class StartupGate(Strict):

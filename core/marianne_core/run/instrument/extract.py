@@ -43,6 +43,8 @@ class Extract:
     """Tokens and cost."""
     limited: str = ""
     """The event that reports a rate limit, as JSON."""
+    limit_end: str = ""
+    """What that event says of the limit's end, in words."""
     succeeded: bool = False
     """It reports a success as `success_event_type` and `success_event_filter` say."""
     http_status: int | None = None
@@ -67,6 +69,7 @@ class Extractor:
             *output.more_output_tokens_paths,
             *(output.completion_event_filter or ()),
             errors.status_path,
+            errors.rate_limit_reset_path,
             *(errors.success_event_filter or ()),
             *(errors.rate_limit_event_filter or ()),
         ):
@@ -101,6 +104,7 @@ class EventReader:
         self._output = extractor.output
         self._errors = extractor.errors
         self._limited = ""
+        self._limit_end = ""
         self._text: str | None = None
         self._pieces: list[str] = []
         self._error: str | None = None
@@ -131,7 +135,10 @@ class EventReader:
         if errors.rate_limit_event_type is not None and _is_event(
             event, errors.rate_limit_event_type, errors.rate_limit_event_filter
         ):
-            self._limited = as_text(event) or ""
+            self._limited = self._limit_end = as_text(event) or ""
+            if errors.rate_limit_reset_path:
+                end = as_text(find_first(event, errors.rate_limit_reset_path))
+                self._limit_end = f"resets at {end}" if end else ""
 
     def found(self) -> Extract:
         """What the events so far say."""
@@ -141,6 +148,7 @@ class EventReader:
             error=self._error if self._passing_error is None else self._passing_error,
             usage=Usage(_tokens(inputs), _tokens(outputs), sum(costs.values()) if costs else None),
             limited=self._limited,
+            limit_end=self._limit_end,
             succeeded=self._succeeded,
             http_status=self._http_status,
         )

@@ -90,7 +90,7 @@ def _seconds(unit: str) -> float:
 # --- moments ------------------------------------------------------------------------------------
 
 _LEAD = (
-    r"(?:resets?(?:_?(?:at|time|on))?|reset_?date|limit reached|(?:try|retry)(?:\W+again)?(?:\W+after|[ _-]?at)"
+    r"(?:resets?(?:[_ ]?(?:at|time|on))?|reset_?date|limit reached|(?:try|retry)(?:\W+again)?(?:\W+after|[ _-]?at)"
     r"|again\W+(?:at|on)|until|available\W+(?:again\W+)?(?:at|on|from)|retry[ _-]?after)"
 )
 _STAMP = re.compile(rf"{_LEAD}[\"'\s:=|]{{0,6}}(\d{{10}}|\d{{13}})(?!\d)", re.IGNORECASE)

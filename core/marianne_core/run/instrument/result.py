@@ -168,7 +168,7 @@ class ResultReader:
         reset = None
         if error_type is ErrorType.RATE_LIMIT:
             said_at = max(_modified(stdout), _modified(stderr))
-            reset = _first_reset((found.limited, error, errors, searched), said_at)
+            reset = _first_reset((found.limit_end, error, errors, searched), said_at)
         shown, shown_of = last_line(errors), "stderr"
         if not shown:
             shown, shown_of = last_line(output), "stdout"
