@@ -117,3 +117,47 @@ def test_no_duration_grows_because_the_clock_was_set_back_meanwhile() -> None:
     row = LimitRow("codex-cli", None, at + DAY + 30, False, "", at + DAY, 1, 3)
     (message,) = LimitBook(clocks).restore([row])
     assert message.until == clocks.boot + 30
+
+
+def test_a_limit_that_is_met_after_the_clock_was_set_is_not_moved() -> None:
+    clocks = Clocks()
+    book = LimitBook(clocks)
+    clocks.epoch += DAY
+    row = book.met(met(clocks, 60.0, by_clock=False))
+    assert book.look_at_clock() == ([], [])
+    assert [known.until for known in book.active()] == [row.until]
+
+
+def test_who_looks_before_the_clock_was_looked_at_loses_no_limit() -> None:
+    """The baton still parks it, so it is shown, and can be lifted."""
+    clocks = Clocks()
+    book = LimitBook(clocks)
+    book.met(met(clocks, 60.0, by_clock=False, model="opus"))
+    book.met(met(clocks, 7200.0, by_clock=True))
+    clocks.epoch += 3600.0
+    assert [known.until - clocks.epoch for known in book.active()] == [3600.0, 60.0]
+    told, (row,) = book.look_at_clock()
+    assert told == [ParkInstrument("claude-code", clocks.boot + 3600.0)]
+    assert row.until == clocks.epoch + 60.0
+
+
+def test_a_limit_that_is_over_does_not_come_back_with_the_clock() -> None:
+    clocks = Clocks()
+    book = LimitBook(clocks)
+    book.met(met(clocks, 60.0, by_clock=True))
+    clocks.go(120.0)
+    clocks.epoch -= DAY
+    assert book.look_at_clock() == ([], [])
+    assert book.active() == []
+
+
+def test_what_was_met_meanwhile_is_not_lifted() -> None:
+    clocks = Clocks()
+    book = LimitBook(clocks)
+    book.met(met(clocks, 60.0, by_clock=False))
+    (known,) = book.active()
+    clocks.go(1.0)
+    book.met(met(clocks, 600.0, by_clock=False))
+    assert not book.lift(known)
+    assert book.lift(book.active()[0])
+    assert book.active() == []

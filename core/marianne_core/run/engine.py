@@ -277,9 +277,9 @@ class Engine:
         rows = [changes.LimitLifted(limit.instrument, limit.model) for limit in limits]
         await self._journal.commit(rows, sync=Sync.DISK)
         for limit in limits:
-            self._limits.lift(limit)
-            self._tell_users_of(limit, "rate_limit.cleared")
-            self.apply(messages.UnparkInstrument(limit.instrument, limit.model))
+            if self._limits.lift(limit):
+                self._tell_users_of(limit, "rate_limit.cleared")
+                self.apply(messages.UnparkInstrument(limit.instrument, limit.model))
 
     def _parked(self, run: ActiveRun, effect: InstrumentParked, rows: list[Change]) -> None:
         row = self._limits.met(effect)

@@ -39,17 +39,32 @@ class KnownLimit:
         return name_of((self.instrument, self.model))
 
 
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """A limit, and when the baton lets its instrument go."""
+
+    limit: LimitMet
+    ends: float
+    """By the boot clock."""
+
+    def until(self, now: float, wall: float) -> float:
+        """The end by the wall clock as it is set now; `now` is the same moment by the boot clock."""
+        limit, until = self.limit, wall + self.ends - now
+        if limit.by_clock or abs(until - limit.until) < _JUMP:
+            return limit.until
+        return until
+
+
 class LimitBook:
     """Rate limits by instrument and model. Belongs to one event loop."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._limits: dict[tuple[str, str | None], LimitMet] = {}
-        self._offset = clock.wall() - clock.now()
+        self._noted: dict[tuple[str, str | None], _Noted] = {}
 
     def restore(self, rows: Iterable[LimitRow]) -> list[ParkInstrument]:
         """Take over what the store remembers; returns what the baton must be told."""
-        wall = self._clock.wall()
+        now, wall = self._clock.now(), self._clock.wall()
         parked = []
         for row in rows:
             until = row.until
@@ -66,8 +81,7 @@ class LimitBook:
                 run_id=row.run_id,
                 num=row.num,
             )
-            self._limits[limit.instrument, limit.model] = limit
-            parked.append(self._park(limit))
+            parked.append(self._note(limit, now + until - wall))
         return parked
 
     def met(self, effect: InstrumentParked) -> LimitMet:
@@ -83,44 +97,54 @@ class LimitBook:
             run_id=effect.run_id,
             num=effect.num,
         )
-        self._limits[limit.instrument, limit.model] = limit
+        self._note(limit, effect.until)
         return limit
 
     def active(self) -> list[KnownLimit]:
         """What holds now, by instrument and model."""
-        wall = self._clock.wall()
-        self._limits = {key: limit for key, limit in self._limits.items() if limit.until > wall}
+        now, wall = self._clock.now(), self._clock.wall()
         return [
-            KnownLimit(limit.instrument, limit.model, limit.until, limit.reason, limit.at)
-            for _, limit in sorted(
-                self._limits.items(), key=lambda item: (item[0][0], item[0][1] or "")
+            KnownLimit(*key, noted.until(now, wall), noted.limit.reason, noted.limit.at)
+            for key, noted in sorted(
+                self._holding(now).items(), key=lambda item: (item[0][0], item[0][1] or "")
             )
         ]
 
-    def lift(self, limit: KnownLimit) -> None:
-        """It does not hold any more."""
-        self._limits.pop((limit.instrument, limit.model), None)
+    def lift(self, limit: KnownLimit) -> bool:
+        """It does not hold any more. False when it holds no more already, or another does."""
+        key = (limit.instrument, limit.model)
+        noted = self._noted.get(key)
+        if noted is None or noted.limit.at != limit.told_at:
+            return False
+        del self._noted[key]
+        return True
 
     def look_at_clock(self) -> tuple[list[ParkInstrument], list[LimitMet]]:
         """After the wall clock was set: what the baton must be told anew, and rows that changed.
 
         A time of day comes sooner or later then, a duration is as long as it was.
         """
-        offset = self._clock.wall() - self._clock.now()
-        jump = offset - self._offset
-        if abs(jump) < _JUMP:
-            return [], []
-        self._offset = offset
+        now, wall = self._clock.now(), self._clock.wall()
         told, changed = [], []
-        for key, limit in self._limits.items():
+        for noted in self._holding(now).values():
+            limit = noted.limit
+            ends = now + limit.until - wall
+            jump = noted.ends - ends
+            if abs(jump) < _JUMP:
+                continue
             if limit.by_clock:
-                told.append(self._park(limit))
+                told.append(self._note(limit, ends))
             else:
                 shifted = replace(limit, until=limit.until + jump, at=limit.at + jump)
-                self._limits[key] = shifted
+                self._note(shifted, noted.ends)
                 changed.append(shifted)
         return told, changed
 
-    def _park(self, limit: LimitMet) -> ParkInstrument:
-        until = self._clock.now() + limit.until - self._clock.wall()
-        return ParkInstrument(limit.instrument, until, limit.model)
+    def _holding(self, now: float) -> dict[tuple[str, str | None], _Noted]:
+        """Those that hold, by the clock of the baton: the wall clock may have been set a moment ago."""
+        self._noted = {key: noted for key, noted in self._noted.items() if noted.ends > now}
+        return self._noted
+
+    def _note(self, limit: LimitMet, ends: float) -> ParkInstrument:
+        self._noted[limit.instrument, limit.model] = _Noted(limit, ends)
+        return ParkInstrument(limit.instrument, ends, limit.model)
