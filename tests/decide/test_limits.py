@@ -27,6 +27,14 @@ def sheets(*who: tuple[str, str | None]) -> list[SheetTask]:
     return [SheetTask(n, (), name, model, 30.0) for n, (name, model) in enumerate(who, 1)]
 
 
+def alive(hall: Hall) -> int:
+    """The one sheet that runs."""
+    run = hall.baton.run(1)
+    assert run is not None
+    (num,) = (num for num in range(1, run.total + 1) if hall.record(num).alive)
+    return num
+
+
 CLAUDE = ("claude-code", None)
 OPUS = ("claude-code", "opus")
 SONNET = ("claude-code", "sonnet")
@@ -108,6 +116,63 @@ def test_a_limit_that_was_over_too_early_is_waited_for_longer_and_longer() -> No
         waited.append(float(parked.rpartition(" ")[2]))
         hall.tick(hall.now + waited[-1])
     assert waited == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+
+
+def test_an_instrument_that_refuses_sheet_after_sheet_is_left_alone_longer_and_longer() -> None:
+    """Of thousands of sheets each is refused for the first time: that must not be a tight loop."""
+    hall = Hall()
+    hall.add(sheets(*[CLAUDE] * 200), policy=replace(POLICY, max_concurrent=1))
+    began, asked = hall.now, 0
+    while hall.now < began + 3600:
+        hall.end(alive(hall), limited(0.0))
+        asked += 1
+        wake = hall.baton.next_wake()
+        assert wake is not None
+        hall.tick(wake)
+    assert asked < 30
+
+
+def test_an_answer_ends_the_row_of_refusals() -> None:
+    hall = Hall()
+    hall.add(sheets(CLAUDE, CLAUDE), policy=replace(POLICY, max_concurrent=1))
+    for seconds in (1, 2, 4):
+        assert hall.end(alive(hall), limited(0.0))[0] == f"park claude-code None for {seconds}"
+        hall.tick(hall.now + seconds)
+    hall.end(alive(hall))
+    assert hall.end(alive(hall), limited(0.0))[0] == "park claude-code None for 1"
+
+
+def test_sheets_that_ran_together_are_one_try() -> None:
+    hall = Hall()
+    hall.add(sheets(*[CLAUDE] * 4))
+    assert hall.end(1, limited(0.0))[0] == "park claude-code None for 1"
+    for num in (2, 3, 4):
+        hall.now += 0.9
+        hall.end(num, limited(0.0))
+    hall.tick(hall.now + 1)
+    assert hall.end(1, limited(0.0))[0] == "park claude-code None for 2"
+
+
+def test_one_limit_that_many_read_is_told_once() -> None:
+    """Each computes the end by itself, from clocks that were read at different moments."""
+    hall = Hall()
+    hall.add(sheets(CLAUDE, CLAUDE))
+    assert hall.end(1, limited(60.0))[0] == "park claude-code None for 60"
+    assert hall.end(2, limited(60.004)) == ["2 waiting"]
+
+
+def test_a_longer_limit_of_a_model_outlasts_one_of_the_whole_instrument() -> None:
+    hall = Hall()
+    hall.add(sheets(OPUS, OPUS, CLAUDE))
+    assert hall.end(1, limited(500.0))[0] == "park claude-code opus for 500"
+    assert hall.end(3, limited(100.0))[0] == "park claude-code None for 100"
+    assert hall.end(2, limited(200.0)) == ["2 waiting"]
+    wait = hall.baton.wait_of(1, 1, hall.now)
+    assert wait is not None
+    assert wait.until == hall.now + 500
+    assert hall.tick(hall.now + 100) == ["launch 3.2 normal"]
+    assert hall.tick(hall.now + 399) == []
+    assert len(hall.tick(hall.now + 1)) == 2
 
 
 def test_waits_are_counted_and_end() -> None:

@@ -37,6 +37,7 @@ from marianne_core.decide.messages import (
     Tick,
     UnparkInstrument,
 )
+from marianne_core.decide.refusals import Refusals
 from marianne_core.decide.retry import conclude, give_up, judge, limit_ends
 from marianne_core.decide.run_state import Run, RunView
 from marianne_core.decide.scheduler import Scheduler
@@ -44,6 +45,9 @@ from marianne_core.decide.timers import RUN, Entry, Timers
 from marianne_core.model.outcome import Ended, Outcome
 from marianne_core.model.states import JobStatus, SheetStatus
 from marianne_core.model.waits import Wait, WaitReason
+
+_SAME_END = 1.0
+"""Seconds: the end of one limit comes out a little later for each sheet that reads it."""
 
 
 class Baton:
@@ -53,6 +57,7 @@ class Baton:
         self._scheduler = Scheduler(limits)
         self._timers = Timers(self._timer_counts)
         self._lives = Lives(self._scheduler, self._timers)
+        self._refusals = Refusals()
         self._random = Random(seed)
         self._now = 0.0
 
@@ -128,7 +133,9 @@ class Baton:
         num, outcome, closing = message.num, message.outcome, run.closing
         record = run.record(num)
         if outcome.limit is not None:
-            self._park(run, num, outcome, limit_ends(record, outcome.limit, run.policy, now))
+            self._park(run, num, outcome, now)
+        elif outcome.ended is Ended.OK:
+            self._refusals.answered((run.tasks[num].instrument, run.tasks[num].model))
         if closing is not None and closing.final is not None:
             ruling = conclude(record, outcome, closing.reason)
         else:
@@ -146,11 +153,15 @@ class Baton:
             self._lives.pause(run, f"sheet {num}", now, f"sheet {num} was {ruling.pause}")
         self._lives.settle(run, now)
 
-    def _park(self, run: Run, num: int, outcome: Outcome, until: float) -> None:
+    def _park(self, run: Run, num: int, outcome: Outcome, now: float) -> None:
         """Leave the instrument and model alone that refused a sheet; the latest end counts."""
         assert outcome.limit is not None
         task = run.tasks[num]
-        if not self._scheduler.is_parked(task.instrument, task.model, until):
+        before = self._refusals.refused(
+            (task.instrument, task.model), run.living[num].launched, now
+        )
+        until = limit_ends(outcome.limit, before, run.policy, now)
+        if not self._scheduler.is_parked(task.instrument, task.model, until - _SAME_END):
             self._scheduler.park(task.instrument, until, model=task.model)
             self._lives.out.append(
                 InstrumentParked(
@@ -208,6 +219,7 @@ class Baton:
                 mode=old.mode,
             )
             self._lives.change(run, num, record)
+            run.living[num].launched = now
             self._lives.out.append(Launch(run.run_id, num, record.attempt, record.mode))
 
     @staticmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 
 from marianne_core.decide.lanes import Meter, Park, Pool, PoolKey
 from marianne_core.decide.messages import Limits, SheetTask
@@ -57,7 +58,7 @@ class Instruments:
         return self._parks.get(key)
 
     def park_of(self, key: PoolKey) -> Park | None:
-        """The park that holds for this instrument and model: the whole instrument's goes first."""
+        """The park that holds for this instrument and model: its own or the instrument's, the longer."""
         return self._park_for(key)
 
     def _apply(self, instrument: str | None) -> None:
@@ -66,7 +67,9 @@ class Instruments:
                 pool.park = self._park_for(pool.key)
 
     def _park_for(self, key: PoolKey) -> Park | None:
-        return self._parks.get((key[0], None)) or self._parks.get(key)
+        both = (self._parks.get((key[0], None)), self._parks.get(key))
+        parks = [park for park in both if park is not None]
+        return max(parks, key=lambda park: inf if park.until is None else park.until, default=None)
 
     def _meter(self, key: PoolKey, raw: bool) -> Meter:
         limits = self.limits.instruments

@@ -19,7 +19,7 @@ LOST_LIMIT = 3
 """Attempts lost in a row after which a person must look (DESIGN section 4.4)."""
 
 _LONGEST_LEAST_WAIT = 300.0
-"""Seconds that a sheet waits at least for a rate limit, however often it was refused."""
+"""Seconds that an instrument is left alone at least, however often it refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +71,14 @@ def judge(
             return _retry(record, outcome, policy, now, rng)
 
 
-def limit_ends(record: SheetRecord, limit: Limit, policy: RunPolicy, now: float) -> float:
-    """When the instrument may be asked again that refused a sheet, in the clock of `now`.
+def limit_ends(limit: Limit, before: int, policy: RunPolicy, now: float) -> float:
+    """When an instrument may be asked again that refused a sheet, in the clock of `now`.
 
-    A service may name a time that turns out to be too early again and again. So each wait of a
-    sheet is at least twice as long as its last one could have been, up to five minutes.
+    A service may name a time that turns out to be too early again and again. So the wait is at least
+    twice as long for each of the tries `before` that it refused too, up to five minutes.
     """
     seconds = policy.limit_wait if limit.seconds is None else limit.seconds
-    return now + max(seconds, min(2.0 ** min(record.waits_used, 16), _LONGEST_LEAST_WAIT))
+    return now + max(seconds, min(2.0 ** min(before, 16), _LONGEST_LEAST_WAIT))
 
 
 def conclude(record: SheetRecord, outcome: Outcome, reason: str) -> Ruling:

@@ -23,6 +23,8 @@ class Living:
     """When it is ended; None until the engine says that it started."""
     killed: Ended | None = None
     """What was ordered to be its end."""
+    launched: float = 0.0
+    """When it was; 0 = under an earlier conductor."""
 
 
 @dataclass(frozen=True, slots=True)
