@@ -137,3 +137,50 @@ async def test_a_limit_of_long_ago_is_over(house: House) -> None:
     )
     run = await house.play(house.score(PIECE, script="sing"))
     assert run.statuses == ["completed"]
+
+
+async def test_other_jobs_are_told_why_nothing_of_them_starts(house: House) -> None:
+    """Who follows a job that never met the limit must not wonder for hours."""
+    house.instrument(PROFILE, name="singer", program="echo rate limit: retry in 2 hours; exit 1")
+    big, small = (f"{PIECE}\ninstrument_config: {{model: {size}}}" for size in ("big", "small"))
+    async with Playing(house, house.score(big, script="sing")) as song:
+        await song.events.until("rate_limit.active")
+        await submit(song.conductor, house.score(big, script="sing", name="later"))
+        await submit(song.conductor, house.score(small, script="sing", name="other"))
+        await song.events.until("rate_limit.active", times=3)
+        for job in ("song", "later", "other"):
+            await song.conductor.cancel(job)
+        told = [(e.event.removeprefix("rate_limit."), e.job_id) for e in song.events.seen]
+    assert [each for each in told if each[0] == "active"] == [
+        ("active", "song"),
+        ("active", "later"),
+        ("active", "other"),
+    ]
+    (event,) = [e for e in house.journal("later") if e.kind == "rate_limit.active"]
+    assert (event.data["instrument"], event.data["model"]) == ("singer", "big")
+    assert "retry in 2 hours" in event.data["reason"]
+
+
+async def test_what_ran_before_the_limit_was_met_is_told_too(house: House) -> None:
+    house.instrument(
+        PROFILE,
+        name="singer",
+        program="""
+        case "$* $(cat)" in
+        *linger*) until [ -e go ]; do sleep 0.01; done ;;
+        *) echo rate limit: retry in 2 hours; exit 1 ;;
+        esac
+        """,
+    )
+    async with Playing(house, house.score(PIECE, script="linger")) as song:
+        await song.events.until("sheet.started")
+        await submit(song.conductor, house.score(PIECE, script="sing", name="later"))
+        await song.events.until("rate_limit.active", times=2)
+        await song.conductor.clear_rate_limits("singer")
+        await song.events.until("rate_limit.cleared", times=2)
+        house.put("go", "")
+        await song.events.until("job.completed")
+        await song.conductor.cancel("later")
+    for job in ("song", "later"):
+        kinds = [e.kind for e in house.journal(job) if e.kind.startswith("rate_limit")]
+        assert kinds[:2] == ["rate_limit.active", "rate_limit.cleared"]

@@ -27,10 +27,10 @@ from marianne_core.decide.messages import (
 from marianne_core.model.clock import Clock
 from marianne_core.model.events import Event
 from marianne_core.model.moments import moment_words
-from marianne_core.model.states import SheetStatus
+from marianne_core.model.states import JobStatus, SheetStatus
 from marianne_core.model.waits import Wait, WaitReason
 from marianne_core.remember import changes
-from marianne_core.remember.changes import Change, Sync
+from marianne_core.remember.changes import Change, LimitMet, Sync
 from marianne_core.remember.journal import Journal
 from marianne_core.remember.rows import LimitRow
 from marianne_core.run import narrate
@@ -233,6 +233,11 @@ class Engine:
         wall = self._clock.wall()
         rows.append(self._run_row(run, wall))
         self.publish(narrate.run_event(run, before, wall), run, rows)
+        if effect.status is JobStatus.RUNNING:
+            # Who follows it learns why nothing starts, also if others met the limit.
+            for limit in self._limits.active():
+                if _uses(run, limit):
+                    self._tell_of_limit(run, limit, rows)
         if effect.status.active:
             self.idle.clear()
         elif not any(other.status.active for other in self._runs.values()):
@@ -278,25 +283,34 @@ class Engine:
         await self._journal.commit(rows, sync=Sync.DISK)
         for limit in limits:
             if self._limits.lift(limit):
-                self._tell_users_of(limit, "rate_limit.cleared")
+                for run in self._users_of(limit):
+                    told = {"instrument": limit.name, "reason": "lifted by a person"}
+                    self.announce(run, "rate_limit.cleared", **told)
                 self.apply(messages.UnparkInstrument(limit.instrument, limit.model))
 
     def _parked(self, run: ActiveRun, effect: InstrumentParked, rows: list[Change]) -> None:
-        row = self._limits.met(effect)
-        rows.append(row)
-        data: dict[str, object] = {"instrument": effect.instrument, "sheet": effect.num}
-        if effect.model is not None:
-            data["model"] = effect.model
-        data["until"] = row.until
-        data["reason"] = f"parked until {moment_words(row.until, row.at)}: {effect.reason}"
-        event = Event("rate_limit.active", run.job_id, run.number, 0, row.at, data)
+        limit = self._limits.met(effect)
+        rows.append(limit)
+        self._tell_of_limit(run, limit, rows, sheet=effect.num)
+        for other in self._users_of(limit):
+            if other is not run:
+                self._tell_of_limit(other, limit, rows)
+
+    def _tell_of_limit(
+        self, run: ActiveRun, limit: LimitMet | KnownLimit, rows: list[Change], **more: object
+    ) -> None:
+        wall = self._clock.wall()
+        data: dict[str, object] = {"instrument": limit.instrument, **more}
+        if limit.model is not None:
+            data["model"] = limit.model
+        data["until"] = limit.until
+        data["reason"] = f"parked until {moment_words(limit.until, wall)}: {limit.reason}"
+        event = Event("rate_limit.active", run.job_id, run.number, 0, wall, data)
         self.publish(event, run, rows)
 
-    def _tell_users_of(self, limit: KnownLimit, event: str) -> None:
-        for run in self._runs.values():
-            uses = any(sheet.instrument == limit.instrument for sheet in run.plan.sheets)
-            if uses and run.status.active:
-                self.announce(run, event, instrument=limit.name, reason="lifted by a person")
+    def _users_of(self, limit: LimitMet | KnownLimit) -> list[ActiveRun]:
+        """Runs that go on, with sheets that a limit parks."""
+        return [run for run in self._runs.values() if run.status.active and _uses(run, limit)]
 
     def _look_at_limits(self) -> None:
         told, rows = self._limits.look_at_clock()
@@ -375,3 +389,11 @@ class Engine:
         """Show an event to everybody, and add its row to `rows`."""
         rows.append(changes.EventHappened(run.run_id, event))
         self._bus.publish(event)
+
+
+def _uses(run: ActiveRun, limit: LimitMet | KnownLimit) -> bool:
+    """Whether the limit parks sheets of the run, those included that are over."""
+    return any(
+        sheet.instrument == limit.instrument and limit.model in (None, sheet.model)
+        for sheet in run.plan.sheets
+    )
