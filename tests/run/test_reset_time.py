@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -53,6 +54,12 @@ def seconds(text: str) -> float | None:
         ("resets_in_seconds: 77", 77),
         ("you can try again in about 15 minutes", 900),
         ("Try again in 2 weeks", 14 * 86400),
+        ("please retry in 30", 30),
+        ("reset in 3600.", 3600),
+        (r"{\"retryDelay\": \"34s\"}", 34),  # JSON within a text of JSON
+        ("Sorry, you have been rate-limited. Please wait 2 minutes before trying again.", 120),
+        ("You've hit your limit. Please wait 6 seconds for your limit to reset.", 6),
+        ("Your quota will reset after 5s.. Retrying after 6173ms...", 5),
     ],
 )
 def test_a_duration_counts_from_the_moment_it_was_told(text: str, wanted: float) -> None:
@@ -90,6 +97,14 @@ def test_a_duration_counts_from_the_moment_it_was_told(text: str, wanted: float)
         ('"resetsAt": 1791475200000', 1791475200.0),
         ("Claude AI usage limit reached|1791475200", 1791475200.0),
         ("resets at 1791475200", 1791475200.0),
+        (r"{\"resetsAt\": 1791475200}", 1791475200.0),
+        ("Please try again after 5 PM", at(2026, 10, 8, 17)),
+        ("resets 3pm (Etc/GMT-3)", at(2026, 10, 9, 12)),
+        ("resets 8pm (UTC+2)", at(2026, 10, 8, 18)),
+        ("resets 8pm (GMT-05:30)", at(2026, 10, 9, 1, 30)),
+        ("resets 5:00 PM PDT", at(2026, 10, 9, 0)),
+        ("try again at 9pm EST.", at(2026, 10, 9, 1)),  # daylight time, whatever it says
+        ("reset on October 20, 2026 at 2:00 AM or switch", at(2026, 10, 20, 2)),
         ("retry-after: Thu, 08 Oct 2026 15:00:00 GMT", at(2026, 10, 8, 15)),
     ],
 )
@@ -116,6 +131,13 @@ def test_a_moment_is_the_next_one_that_is_meant(text: str, moment: float | None)
         "resets 13pm",
         "resets Feb 31, 9am",
         "retry after a while",
+        "retry after 3 attempts failed",
+        "try again in 5 different ways",
+        "I had to wait 2 or 3 times",
+        "wait 1,200 seconds",
+        "connection reset by peer\n2026-10-08T13:59:59Z ERROR stream",
+        "rate limit reached\n14:02:33 - INFO",
+        "reset at 0000-01-01T00:00",
         "at most 5 retries",
         "waiting 3",
         "try again in 400 days",
@@ -129,6 +151,46 @@ def test_what_tells_no_end_is_none(text: str) -> None:
 def test_the_last_words_count() -> None:
     text = "Please retry in 3s.\nPlease retry in 5s.\nresets 3pm\nPlease retry in 8s.\nbye"
     assert seconds(text) == 8
+
+
+def test_a_window_among_several_counts_only_where_nothing_else_tells() -> None:
+    """Headers name the ends of all windows, also of those that are not used up."""
+    text = """
+        retry-after: 30
+        anthropic-ratelimit-tokens-reset: 2026-10-08T16:00:00Z
+        x-codex-secondary-reset-at: 1791820800
+        "overageResetsAt": 1793491200
+    """
+    assert seconds(text) == 30
+    assert seconds("x-ratelimit-reset: 1791475200") == 1791475200 - NOW.timestamp()
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_a_date_at_the_end_of_time_is_none(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert read_reset("reset at 0001-01-01T00:00", NOW.timestamp()) is None
+        assert read_reset("reset at 9999-12-31T23:59", NOW.timestamp()) is None
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_date_without_its_year_may_be_last_year_s() -> None:
+    now = datetime(2027, 1, 1, 0, 3, tzinfo=UTC).timestamp()
+    found = read_reset("resets Dec 31, 11:58pm", now, UTC)
+    assert found is not None
+    assert found.at == now
+    found = read_reset("resets Jan 2, 1am", now - 86400, UTC)
+    assert found is not None
+    assert found.at == at(2027, 1, 2, 1)
+
+
+def test_the_zone_of_a_date_is_heard_in_every_zone() -> None:
+    found = read_reset("reset at 2026-10-08 16:00:00 GMT", NOW.timestamp(), ZoneInfo("Asia/Tokyo"))
+    assert found is not None
+    assert found.at == at(2026, 10, 8, 16)
 
 
 def test_a_time_of_day_that_passed_a_moment_ago_is_over() -> None:

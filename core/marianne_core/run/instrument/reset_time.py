@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from email.utils import parsedate_to_datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -24,6 +25,8 @@ round to the minute, and clocks differ."""
 
 _FARTHEST = 60
 """Characters between the word that tells of an end and the time itself."""
+
+_IN_NAME = re.compile(r"[\w-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +44,23 @@ def read_reset(text: str, said_at: float, zone: tzinfo | None = None) -> Reset |
 
     `said_at` is when they were printed, in seconds since the epoch; `zone` is that of times of day
     without one (None: this machine's). Never in the past: what is over by then ends at `said_at`.
+    What is a part of a longer name (`overageResetsAt`, `x-ratelimit-tokens-reset`) tells of one window
+    among several, that need not be used up: it counts only where nothing else tells an end.
     """
-    found: tuple[int, Reset] | None = None
+    found: tuple[bool, int, Reset] | None = None
     for pattern, read in _READERS:
         for match in pattern.finditer(text):
-            at = read(match, said_at, zone)
+            try:
+                at = read(match, said_at, zone)
+            except (ValueError, OverflowError):
+                continue  # February 31, the year 0
             if at is None or not at - said_at <= LONGEST:
                 continue
-            if found is None or match.start() > found[0]:
-                found = match.start(), Reset(max(at, said_at), read is not _duration)
-    return None if found is None else found[1]
+            start = match.start()
+            rank = (not _IN_NAME.match(text[max(0, start - 1) : start]), start)
+            if found is None or rank > found[:2]:
+                found = *rank, Reset(max(at, said_at), read is not _duration)
+    return None if found is None else found[2]
 
 
 # --- durations ----------------------------------------------------------------------------------
@@ -69,17 +79,22 @@ _DURATION = re.compile(
     r"|\bwait(?:\W+for)?"
     r"|\bretry_?delay(?:_?ms)?(?:_?seconds)?|\bretry_?after(?:_?ms)?(?:_?seconds)?"
     r"|\bresets?_?(?:in|after)_?seconds?"
-    rf")[\"'\s:=~]{{0,6}}(?:about\W+|at\W+least\W+)?({_AMOUNT}(?:(?:,|\s|and){{0,6}}{_AMOUNT}){{0,4}}|\d+(?:\.\d+)?(?![\d:.a-z-]))",
+    rf")(?P<between>[\"'\s:=~\\]{{0,8}})(?:about\W+|at\W+least\W+)?(?P<told>{_AMOUNT}(?:(?:,|\s|and){{0,6}}{_AMOUNT}){{0,4}}|\d+(?:\.\d+)?(?![\d:a-z-]|[.,]\d|\s?[ap]\.?m\b))",
     re.IGNORECASE,
 )
 
+_FIELD = re.compile(r"[\"':=]")
+_STOP = re.compile(r"\s*(?:$|[\n\"',;)}\]]|[.](?:\s|$))")
+
 
 def _duration(match: re.Match[str], said_at: float, _: tzinfo | None) -> float | None:
-    amounts = _ONE_AMOUNT.findall(match[1])
+    amounts = _ONE_AMOUNT.findall(match["told"])
     if not amounts:
         # A number alone is that of a header or a field: seconds, unless its name says otherwise.
-        name = match[0][: match.start(1) - match.start()].rstrip("\"' :=~").lower()
-        return said_at + float(match[1]) * (0.001 if name.endswith("ms") else 1.0)
+        if not _FIELD.search(match["between"]) and not _STOP.match(match.string, match.end()):
+            return None  # "wait 2 or 3 times"
+        name = match.string[match.start() : match.start("between")].lower()
+        return said_at + float(match["told"]) * (0.001 if name.endswith("ms") else 1.0)
     return said_at + sum(float(number) * _seconds(unit.lower()) for number, unit in amounts)
 
 
@@ -93,10 +108,11 @@ _LEAD = (
     r"(?:resets?(?:[_ ]?(?:at|time|on))?|reset_?date|limit reached|(?:try|retry)(?:\W+again)?(?:\W+after|[ _-]?at)"
     r"|again\W+(?:at|on)|until|available\W+(?:again\W+)?(?:at|on|from)|retry[ _-]?after)"
 )
-_STAMP = re.compile(rf"{_LEAD}[\"'\s:=|]{{0,6}}(\d{{10}}|\d{{13}})(?!\d)", re.IGNORECASE)
+_GAP = r"[^\S\n]"
+_STAMP = re.compile(rf"{_LEAD}(?:[\"':=|\\]|{_GAP}){{0,8}}(\d{{10}}|\d{{13}})(?!\d)", re.IGNORECASE)
 _ISO = re.compile(
-    rf"{_LEAD}\D{{0,{_FARTHEST}}}?"
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:\.\d+)?\s?(Z\b|UTC\b|[+-]\d\d:?\d\d)?",
+    rf"{_LEAD}[^\d\n]{{0,{_FARTHEST}}}?"  # the next line of a log begins with its own time
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:\.\d+)?\s?\(?(Z\b|UTC\b|GMT\b|[+-]\d\d:?\d\d)?",
     re.IGNORECASE,
 )
 _HTTP_DATE = re.compile(
@@ -105,13 +121,26 @@ _HTTP_DATE = re.compile(
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_SHORT_ZONES = {
+    **dict.fromkeys(("PT", "PST", "PDT"), "America/Los_Angeles"),
+    **dict.fromkeys(("MT", "MST", "MDT"), "America/Denver"),
+    **dict.fromkeys(("CT", "CST", "CDT"), "America/Chicago"),
+    **dict.fromkeys(("ET", "EST", "EDT"), "America/New_York"),
+    **dict.fromkeys(("CET", "CEST"), "Europe/Berlin"),
+    "BST": "Europe/London",
+    "JST": "Asia/Tokyo",
+    "KST": "Asia/Seoul",
+}
+"""Many say PST all the year: it is the region's time that is meant."""
+_OFFSET = re.compile(r"(?:UTC|GMT)([+-])(\d{1,2}):?(\d\d)?", re.IGNORECASE)
 _TIME_OF_DAY = re.compile(
-    rf"{_LEAD}[\s:]{{1,4}}(?:at\s+|on\s+)?"
+    rf"{_LEAD}(?:{_GAP}|:){{1,4}}(?:at\s+|on\s+)?"
     rf"(?:(?:(?P<month>{'|'.join(_MONTHS)})[a-z]*\.?\s+(?P<day>\d{{1,2}})(?:st|nd|rd|th)?"
     r"(?:,?\s+(?P<year>20\d\d))?"
     rf"|(?P<weekday>{'|'.join(_DAYS)})[a-z]*|(?P<tomorrow>tomorrow)|today)(?:,|\s|at\b){{1,6}})?"
     r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d)(?::\d\d)?)?\s?(?P<half>[ap]\.?m\b\.?)?"
-    r"(?:\s?\(?(?P<zone>UTC|GMT|Z|[A-Z][A-Za-z_]+/[A-Za-z_/+-]+)\)?)?",
+    r"(?:\s?\(?(?P<zone>(?:UTC|GMT)(?:[+-]\d{1,2}(?::?\d\d)?)?|Z\b|[A-Z][A-Za-z_]+/[A-Za-z\d_/+-]+"
+    rf"|(?-i:{'|'.join(_SHORT_ZONES)})\b)\)?)?",
     re.IGNORECASE,
 )
 
@@ -122,19 +151,15 @@ def _stamp(match: re.Match[str], _: float, __: tzinfo | None) -> float | None:
 
 
 def _iso(match: re.Match[str], _: float, zone: tzinfo | None) -> float | None:
-    offset = (match[3] or "").upper().replace("UTC", "+00:00").replace("Z", "+00:00")
-    try:
-        moment = datetime.fromisoformat(f"{match[1]}T{match[2]}{offset}")
-    except ValueError:
-        return None
+    offset = match[3] or ""
+    if offset.isalpha():
+        offset = "+00:00"
+    moment = datetime.fromisoformat(f"{match[1]}T{match[2]}{offset}")
     return _timestamp(moment if moment.tzinfo else moment.replace(tzinfo=zone))
 
 
 def _http_date(match: re.Match[str], _: float, __: tzinfo | None) -> float | None:
-    try:
-        return parsedate_to_datetime(match[1]).timestamp()
-    except ValueError:
-        return None
+    return parsedate_to_datetime(match[1]).timestamp()
 
 
 def _time_of_day(match: re.Match[str], said_at: float, zone: tzinfo | None) -> float | None:
@@ -157,13 +182,12 @@ def _time_of_day(match: re.Match[str], said_at: float, zone: tzinfo | None) -> f
 def _days(match: re.Match[str], today: datetime) -> Iterator[datetime]:
     """The moments that may be meant, the earliest first."""
     if match["month"] is not None:
-        years = [int(match["year"])] if match["year"] else [today.year, today.year + 1]
+        this = today.year
+        years = [int(match["year"])] if match["year"] else [this - 1, this, this + 1]
         month = _MONTHS.index(match["month"].lower()) + 1
         for year in years:
-            try:
+            with suppress(ValueError):  # not a day of that year
                 yield today.replace(year=year, month=month, day=int(match["day"]))
-            except ValueError:
-                return  # no such day
     elif match["weekday"] is not None:
         ahead = (_DAYS.index(match["weekday"].lower()) - today.weekday()) % 7
         yield today + timedelta(days=ahead)
@@ -180,8 +204,11 @@ def _days(match: re.Match[str], today: datetime) -> Iterator[datetime]:
 def _zone(name: str) -> tzinfo | None:
     if name.upper() in ("UTC", "GMT", "Z"):
         return UTC
+    if offset := _OFFSET.fullmatch(name):
+        ahead = timedelta(hours=int(offset[2]), minutes=int(offset[3] or 0))
+        return timezone(ahead if offset[1] == "+" else -ahead)
     try:
-        return ZoneInfo(name)
+        return ZoneInfo(_SHORT_ZONES.get(name, name))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return None  # this machine's is the better guess than none
 
