@@ -153,6 +153,14 @@ def test_the_last_words_count() -> None:
     assert seconds(text) == 8
 
 
+@pytest.mark.parametrize("text", ["retry after " + "1" * 16_000, "wait 1" + " " * 16_000])
+def test_no_text_takes_long(text: str) -> None:
+    """The search holds up the whole conductor."""
+    began = time.process_time()
+    read_reset(text, NOW.timestamp(), UTC)
+    assert time.process_time() - began < 1  # it was half a minute
+
+
 def test_a_window_among_several_counts_only_where_nothing_else_tells() -> None:
     """Headers name the ends of all windows, also of those that are not used up."""
     text = """

@@ -69,8 +69,9 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 *
 _UNIT = (
     r"ms|milli(?:second)?s?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|wks?|weeks?"
 )
-_AMOUNT = rf"\d+(?:\.\d+)?\s*(?:{_UNIT})(?![a-z])"
-_ONE_AMOUNT = re.compile(rf"(\d+(?:\.\d+)?)\s*({_UNIT})(?![a-z])", re.IGNORECASE)
+_NUMBER = r"\d{1,15}(?:\.\d{1,20})?"  # bounded: to search a row of digits takes their square
+_AMOUNT = rf"{_NUMBER}\s*(?:{_UNIT})(?![a-z])"
+_ONE_AMOUNT = re.compile(rf"({_NUMBER})\s*({_UNIT})(?![a-z])", re.IGNORECASE)
 _DURATION = re.compile(
     r"(?:\bretry[ _-]?(?:again\W+)?(?:in|after)"  # "please retry in 3s", `retry-after: 30`
     r"|\btry(?:ing)?\W+again\W+(?:in|after)"
@@ -79,7 +80,7 @@ _DURATION = re.compile(
     r"|\bwait(?:\W+for)?"
     r"|\bretry_?delay(?:_?ms)?(?:_?seconds)?|\bretry_?after(?:_?ms)?(?:_?seconds)?"
     r"|\bresets?_?(?:in|after)_?seconds?"
-    rf")(?P<between>[\"'\s:=~\\]{{0,8}})(?:about\W+|at\W+least\W+)?(?P<told>{_AMOUNT}(?:(?:,|\s|and){{0,6}}{_AMOUNT}){{0,4}}|\d+(?:\.\d+)?(?![\d:a-z-]|[.,]\d|\s?[ap]\.?m\b))",
+    rf")(?P<between>[\"'\s:=~\\]{{0,8}})(?:about\W+|at\W+least\W+)?(?P<told>{_AMOUNT}(?:(?:,|\s|and){{0,6}}{_AMOUNT}){{0,4}}|{_NUMBER}(?![\d:a-z-]|[.,]\d|\s?[ap]\.?m\b))",
     re.IGNORECASE,
 )
 
