@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -221,6 +222,23 @@ def test_only_the_window_that_is_used_up_tells_when_a_limit_ends(tmp_path: Path)
         os.utime(path, (RECORDED, RECORDED))
     result = ResultReader(profile.cli).read_now(1, out, err)
     assert result.reset == Reset(1767225600, by_clock=True)
+
+
+def test_a_busy_server_is_no_limit_whatever_its_status(tmp_path: Path) -> None:
+    """Claude Code says so, with the status 429: its instrument must not be parked for an hour."""
+    profile = PROFILES.get("claude-code")
+    assert profile is not None
+    assert profile.cli is not None
+    recorded = (RECORDINGS / "claude-code" / "limit.out").read_text()
+    assert '"api_error_status":429' in recorded
+    said = (
+        "API Error: Server is temporarily limiting requests (not your usage limit) · Rate limited"
+    )
+    out, err = tmp_path / "1.1.out", tmp_path / "1.1.err"
+    out.write_text(re.sub(r"[^\"]*Request rejected \(429\)[^\"]*", said, recorded))
+    err.touch()
+    result = ResultReader(profile.cli).read_now(1, out, err)
+    assert (result.error_type, result.matched) == (ErrorType.CAPACITY, said)
 
 
 @pytest.mark.parametrize("case", ["limit", "quota"])

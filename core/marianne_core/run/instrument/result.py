@@ -196,6 +196,11 @@ class ResultReader:
         if found.limited:
             return ErrorType.RATE_LIMIT, one_line(texts[0] or found.limited)
         by_status = _BY_HTTP_STATUS.get(found.http_status or 0)
+        if by_status is ErrorType.RATE_LIMIT and self._matches(
+            ErrorType.CAPACITY, texts[:1], warnings
+        ):
+            # The same status refuses who asked too often, and anybody while the service is busy.
+            by_status = ErrorType.CAPACITY
         if by_status is not None:
             return by_status, one_line(texts[0] or f"HTTP status {found.http_status}")
         return self._classify(texts, warnings)
@@ -261,21 +266,27 @@ class ResultReader:
     def _classify(
         self, texts: tuple[str, ...], warnings: list[str]
     ) -> tuple[ErrorType | None, str]:
-        for error_type, patterns in self._patterns:
-            for pattern in patterns:
-                for text in texts:
-                    try:
-                        match = search(pattern, text, seconds=_PATTERN_SECONDS)
-                    except PatternTimeoutError:
-                        warnings.append(
-                            f"pattern {pattern.pattern!r} took too long and was passed over"
-                        )
-                        break
-                    if match:
-                        # What the program says of itself is clearer than the place that gave it away.
-                        told = texts[0] if text is not texts[0] else ""
-                        return error_type, one_line(told) or _line_around(text, match)
+        for error_type, _ in self._patterns:
+            if words := self._matches(error_type, texts, warnings):
+                return error_type, words
         return None, ""
+
+    def _matches(self, error_type: ErrorType, texts: tuple[str, ...], warnings: list[str]) -> str:
+        """The words that a pattern of this kind is found in; "" when none is."""
+        for pattern in dict(self._patterns).get(error_type, ()):
+            for text in texts:
+                try:
+                    match = search(pattern, text, seconds=_PATTERN_SECONDS)
+                except PatternTimeoutError:
+                    warnings.append(
+                        f"pattern {pattern.pattern!r} took too long and was passed over"
+                    )
+                    break
+                if match:
+                    # What the program says of itself is clearer than the place that gave it away.
+                    told = texts[0] if text is not texts[0] else ""
+                    return one_line(told) or _line_around(text, match) or pattern.pattern
+        return ""
 
 
 def _success(found: Extract, warnings: list[str]) -> InstrumentResult:
