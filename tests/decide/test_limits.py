@@ -244,6 +244,35 @@ def test_what_is_to_be_remembered(by_clock: bool) -> None:
     )
 
 
+def test_the_time_of_a_limit_does_not_use_up_the_job_s_timeout() -> None:
+    """A week's limit lasts longer than a job may take."""
+    hall = Hall()
+    hall.add(sheets(CLAUDE), policy=replace(POLICY, job_timeout=100.0))
+    hall.now += 30
+    hall.end(1, limited(5000.0))
+    assert hall.tick(hall.now + 4000) == []
+    hall.add(sheets(CLAUDE), run=2, policy=replace(POLICY, job_timeout=100.0))
+    assert len(hall.tick(hall.now + 1000)) == 2
+    view = hall.baton.run(1, hall.now + 10)
+    assert view is not None
+    assert (view.elapsed, view.counting) == (40.0, True)
+    assert hall.tick(hall.now + 69) == []
+    assert hall.tick(hall.now + 1) == ["kill 1.2 cancelled", "run cancelling"]
+    assert hall.tick(hall.now + 30) == ["kill 1.1 cancelled", "run cancelling"]
+
+
+def test_the_time_goes_on_while_something_of_the_job_runs_or_waits_for_more() -> None:
+    hall = Hall()
+    hall.add(sheets(CLAUDE, CODEX), policy=replace(POLICY, job_timeout=100.0))
+    hall.end(1, limited(5000.0))
+    hall.now += 60
+    hall.end(2)
+    assert hall.tick(hall.now + 1000) == []
+    hall.send(UnparkInstrument("claude-code"))
+    assert hall.tick(hall.now + 39) == []
+    assert hall.tick(hall.now + 1)[-1] == "run cancelling"
+
+
 def test_a_success_is_never_a_limit() -> None:
     hall = Hall()
     hall.add(sheets(CLAUDE))

@@ -41,7 +41,8 @@ class DaemonConfig(Strict):
     max_concurrent_sheets: int = Field(25, ge=1, le=100)
     """Most sheets of all jobs that run at once."""
     job_timeout_seconds: float = Field(86_400.0, ge=60)
-    """Longest run of a job, in seconds; then its sheets are ended and it fails."""
+    """Longest run of a job, in seconds; then its sheets are ended and it fails. Not counted is while
+    it is paused, and while rate limits alone hold it up."""
     grace_seconds: float = Field(5.0, ge=0, le=600)
     """Seconds between asking a sheet's processes to end and ending them."""
     shutdown_timeout_seconds: float = Field(300.0, ge=10)

@@ -58,6 +58,8 @@ class Baton:
         self._timers = Timers(self._timer_counts)
         self._lives = Lives(self._scheduler, self._timers)
         self._refusals = Refusals()
+        self._standing = False
+        """The time of some run stands still."""
         self._random = Random(seed)
         self._now = 0.0
 
@@ -75,6 +77,8 @@ class Baton:
         self._look_at_timers(now)
         self._lives.start_queued(now)
         self._launch_all(now)
+        if self._scheduler.parks or self._standing:
+            self._let_time_stand(now)
         return out
 
     def _take_in(self, message: Message, now: float) -> None:
@@ -221,6 +225,18 @@ class Baton:
             self._lives.change(run, num, record)
             run.living[num].launched = now
             self._lives.out.append(Launch(run.run_id, num, record.attempt, record.mode))
+
+    def _let_time_stand(self, now: float) -> None:
+        """A limit may last for days: what waits for its end does not use up the job's timeout."""
+        self._standing = False
+        for run in self._lives.runs.values():
+            if run.status is JobStatus.RUNNING:
+                stands = self._scheduler.only_limits_hold(run.run_id)
+                self._standing |= stands
+                if run.counting is stands:
+                    run.count(not stands, now)
+                    if run.ends_at is not None:
+                        self._timers.add(run.ends_at, run.run_id)
 
     @staticmethod
     def _run_id(job: object) -> int:

@@ -61,6 +61,11 @@ class Instruments:
         """The park that holds for this instrument and model: its own or the instrument's, the longer."""
         return self._park_for(key)
 
+    @property
+    def parks(self) -> bool:
+        """Something is parked."""
+        return bool(self._parks)
+
     def _apply(self, instrument: str | None) -> None:
         for pool in self._pools.values():
             if instrument is None or pool.key[0] == instrument:

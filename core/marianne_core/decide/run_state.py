@@ -137,17 +137,26 @@ class Run:
     # --- status and time ------------------------------------------------------------------------
 
     @property
+    def counting(self) -> bool:
+        """Its time counts against the job's timeout."""
+        return self._since is not None
+
+    @property
     def holds_slot(self) -> bool:
         """It takes one of the conductor's job slots; a paused run does not."""
         return self.status in _COUNTING
 
     def enter(self, status: JobStatus, reason: str, now: float) -> None:
         """Take a status; the time against the job's timeout runs while it works."""
-        if self._since is not None:
-            self._spent += now - self._since
         self.status = status
         self.reason = reason
-        self._since = now if self.holds_slot else None
+        self.count(self.holds_slot, now)
+
+    def count(self, counts: bool, now: float) -> None:
+        """Let the time against the job's timeout run from now on, or stand still."""
+        if self._since is not None:
+            self._spent += now - self._since
+        self._since = now if counts else None
         timeout = self.policy.job_timeout
         if self._since is None or timeout is None:
             self.ends_at = None
@@ -182,6 +191,6 @@ class Run:
             cancelled=tally[SheetStatus.CANCELLED],
             running=len(self.living),
             elapsed=self.elapsed(now),
-            counting=self._since is not None,
+            counting=self.counting,
             final=None if over or self.closing is None else self.closing.final,
         )

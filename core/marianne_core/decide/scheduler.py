@@ -209,6 +209,19 @@ class Scheduler:
         park = self._instruments.park_of((instrument, model))
         return park is not None and (park.until is None or park.until >= until)
 
+    def only_limits_hold(self, job: Hashable) -> bool:
+        """Nothing of the job runs, and rate limits alone keep what is ready from it."""
+        entry = self._jobs.get(job)
+        if entry is None or entry.running or entry.delayed or self._wait is not None:
+            return False
+        parks = [lane.pool.park for lane in entry.lanes.values() if lane.head() is not None]
+        return bool(parks) and all(park and park.reason is WaitReason.RATE_LIMIT for park in parks)
+
+    @property
+    def parks(self) -> bool:
+        """Some instrument is parked."""
+        return self._instruments.parks
+
     def unpark(self, instrument: str | None = None, model: str | None = None) -> None:
         """Lift what `park` set for the same instrument and model; None lifts everything."""
         self._instruments.unpark(None if instrument is None else (instrument, model))
