@@ -26,7 +26,9 @@ from marianne_core.remember import changes
 from marianne_core.remember.changes import Change, Sync
 from marianne_core.remember.journal import Journal
 from marianne_core.run.active import ActiveRun, LastAttempt, Playing
+from marianne_core.run.ahead import Ahead
 from marianne_core.run.intents import Intents
+from marianne_core.run.judgements import Judgements
 from marianne_core.run.musician import AttemptLog, Musician
 from marianne_core.run.processes import boot_id
 from marianne_core.run.recovery import (
@@ -101,16 +103,10 @@ class Stage:
         self._early_kills: dict[tuple[int, int], Kill] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._leaving = False
-        self._builds_on_others = False
-        """A sheet was just launched that depends on others."""
-        self._judged = False
-        """Something ended since `_judging` whose files alone do not tell its result."""
-        self._judging: asyncio.Future[None] | None = None
-        """Done when what ended before it is in the store, or cannot be written."""
-        self._ahead: tuple[Playing, Launch] | None = None
-        """The attempt whose shim waits already, and the one beside which it was started."""
+        self._judgements = Judgements(journal)
         self.musician = musician(self)
         """Plays the attempts."""
+        self._ahead = Ahead(self.musician, baton, self._intents, runs=runs, playing=self._playing)
 
     @property
     def living(self) -> int:
@@ -129,7 +125,7 @@ class Stage:
         record = self._baton.record(run.run_id, effect.num)
         token = self._intents.token_of(effect)
         attempt = Playing(run, effect.num, effect.attempt, effect.mode, token, record.untried)
-        self._builds_on_others |= bool(run.plan.sheets[effect.num - 1].deps)
+        self._judgements.launched(dependent=bool(run.plan.sheets[effect.num - 1].deps))
         self._play(attempt, self.musician.play)
 
     def kill(self, effect: Kill) -> None:
@@ -166,8 +162,7 @@ class Stage:
 
     def forget(self, run_id: int) -> None:
         """The run is over: its intents that were never needed are closed."""
-        if self._ahead is not None and self._ahead[1].run_id == run_id:
-            self.musician.warm.drop()
+        self._ahead.forget(run_id)
         unused = Outcome(Ended.NEVER_RAN, reason="the run ended before it was needed")
         wall = self._clock.wall()
         self._add(
@@ -179,11 +174,12 @@ class Stage:
 
     async def settle(self) -> None:
         """Returns when nothing is left of what was started ahead and is not needed."""
-        await self.musician.warm.settle()
+        await self._ahead.settle()
 
     async def leave(self) -> None:
         """Stop waiting for attempts; they live on, and their rows are the next conductor's."""
         self._leaving = True
+        self._ahead.leave()
         tasks = [p.task for p in self._playing.values() if p.task is not None]
         tasks += self._endings
         for task in tasks:
@@ -199,7 +195,7 @@ class Stage:
         try:
             await self._intents.committed(attempt.run.run_id, attempt.num, attempt.number)
             if attempt.run.plan.sheets[attempt.num - 1].deps:
-                await self._judgements_written()
+                await self._judgements.written()
         except StateError as error:
             raise _NotIntended(str(error)) from error
 
@@ -218,7 +214,7 @@ class Stage:
         )
         message = messages.AttemptStarted(run.run_id, attempt.num, attempt.number, attempt.deadline)
         self._journal.add([row, *self._director.tell(message)], sync=Sync.WRITE)
-        asyncio.get_running_loop().call_soon(self._warm_up, attempt)
+        asyncio.get_running_loop().call_soon(self._ahead.started, attempt)
 
     async def ending(self, attempt: Playing) -> None:
         """The order to end the attempt is in the store when this returns, if it can be written.
@@ -328,54 +324,8 @@ class Stage:
         )
         run.ending = None
         self._add(rows)
-        # Whoever has only an exit status has the same one after a kill. What was validated or
-        # skipped would be judged anew.
-        self._judged |= outcome.ended is not Ended.OK or attempt.report is not None
-        if self._builds_on_others and self._judged:
-            # What follows waits for these rows before it starts; until then it is prepared.
-            self._journal.hasten()
-        self._builds_on_others = False
-        self._cool_down(attempt)
-
-    async def _judgements_written(self) -> None:
-        """What a dependent builds on is in the store before it may change it: else a kill could let
-        its files be validated a second time, as the dependent left them. Raises StateError."""
-        judging = self._judging
-        failed = judging is not None and judging.done() and judging.exception() is not None
-        if self._judged or failed:
-            self._judged = False
-            judging = self._judging = asyncio.ensure_future(
-                self._journal.commit([], sync=Sync.WRITE)
-            )
-        if judging is not None and not judging.done():
-            await asyncio.shield(judging)
-
-    def _warm_up(self, attempt: Playing) -> None:
-        """While this attempt runs alone, start the shim of the one that is likely next.
-
-        Where several run, they fill each other's pauses, and to start ahead gains nothing.
-        """
-        alone = len(self._playing) == 1 and attempt.shim_alive
-        if self._leaving or not alone or self.musician.warm.token is not None:
-            return
-        running = Launch(attempt.run.run_id, attempt.num, attempt.number, attempt.mode)
-        for launch in self._baton.likely(1) or self._baton.after(running, 1):
-            run, token = self._runs.get(launch.run_id), self._intents.waiting(launch)
-            if run is not None and token is not None:
-                self._ahead = attempt, launch
-                self.musician.warm_up(run, launch.num, launch.attempt, token)
-            elif (coming := self._intents.coming(launch)) is not None:
-                coming.add_done_callback(lambda _: self._warm_up(attempt))
-
-    def _cool_down(self, over: Playing) -> None:
-        """End the shim that waits, if it was not needed when the attempt beside it was over."""
-        token = self.musician.warm.token
-        if token is None or self._ahead is None:
-            return
-        beside, launch = self._ahead
-        taken = self._playing.get((launch.run_id, launch.num))
-        if over.token == token or (over is beside and (taken is None or taken.token != token)):
-            self.musician.warm.drop()
+        self._judgements.ended(outcome, validated=attempt.report is not None)
+        self._ahead.ended(attempt)
 
     def _ending_done(self, ending: asyncio.Task[None]) -> None:
         self._endings.discard(ending)
