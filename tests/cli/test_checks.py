@@ -134,6 +134,7 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(mzt_here: Mzt, tmp_path: Pa
     [
         (["-s", "9"], "there is no sheet 9"),
         (["-w", "gone/deep"], "the workspace cannot be made"),
+        (["-w", "long" * 100], "the workspace cannot be made: File name too long"),
         (["--var", "x"], "KEY=VALUE"),
     ],
 )

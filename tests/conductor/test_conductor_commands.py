@@ -457,3 +457,40 @@ async def test_a_workspace_that_cannot_be_emptied_is_a_clear_refusal(
     assert (reply.status, reply.exit_code) == ("rejected", 2)
     assert "/there/kept" in reply.message
     assert house.rows() == []
+
+
+@pytest.mark.parametrize(("there", "words"), [(False, "made"), (True, "written")])
+async def test_a_workspace_that_cannot_be_made_is_refused_before_anything_is_done(
+    there: bool, words: str, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    score = house.score("", script=_HELD)
+    async with Playing(house, score) as song:
+        await house.appears("order")
+        other = SubmitRequest(str(score), workspace=str(house.root / "other"), replace=True)
+        if there:
+            (house.root / "other").mkdir()
+        with monkeypatch.context() as patch:
+            patch.setattr("tempfile.TemporaryFile" if there else "pathlib.Path.mkdir", refuse)
+            reply = await song.conductor.submit(other)
+        assert (reply.status, reply.exit_code) == ("rejected", 2)
+        assert f"the workspace cannot be {words}: Read-only file system" in reply.message
+        assert (await song.now()).status == "running"
+        house.put("go")
+        await song.end()
+
+
+async def test_a_full_disk_is_no_reason_to_refuse_a_workspace(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    async with house.conductor() as conductor:
+        reply = await conductor.submit(SubmitRequest(str(house.score("", script="true"))))
+        await settled(conductor)
+    assert reply.status == "accepted"
+    assert house.row().status == "completed"

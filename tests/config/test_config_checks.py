@@ -90,6 +90,15 @@ def test_a_read_only_place_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert f"{tmp_path / 'w'} cannot be written" in one(CLEAN, tmp_path, "V002").message
 
 
+@pytest.mark.parametrize("place", ["/proc", "/sys"])
+def test_a_place_where_even_root_makes_nothing_is_said(place: str, tmp_path: Path) -> None:
+    if not os.path.ismount(place):
+        pytest.skip(f"no {place} here")
+    (problem,) = check(CLEAN, tmp_path, workspace=Path(place) / "w")
+    assert problem.code == "V002"
+    assert f"{place} cannot be written" in problem.message
+
+
 def test_an_omitted_workspace_is_made_when_needed(tmp_path: Path) -> None:
     text = CLEAN.replace("workspace: w\n", "").replace("name: a", "name: no-such-score")
     assert check(text, tmp_path) == []

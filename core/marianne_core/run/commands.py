@@ -27,7 +27,7 @@ from marianne_core.run.restore import UNFINISHED, Shared
 from marianne_core.run.revival import CannotTakeUp, Revival
 from marianne_core.run.set_aside import Shelf
 from marianne_core.run.submission import Submission, policy_of, read_request, tasks_of
-from marianne_core.run.workspace import make_fresh
+from marianne_core.run.workspace import make_fresh, make_workspace
 
 _STOPPED = "the end of the conductor that ran it"
 _ENDED = "ended with the conductor"
@@ -77,12 +77,15 @@ class Commands:
     async def _accept(self, submission: Submission) -> SubmitReply:
         request, plan = submission.request, submission.plan
         await self._journal.written()
-        for before in await asyncio.to_thread(self._unfinished_of, str(submission.score.path)):
+        unfinished = await asyncio.to_thread(self._unfinished_of, str(submission.score.path))
+        for before in unfinished:
             if not (request.replace or (request.fresh and before.status is JobStatus.PAUSED)):
                 raise JobSubmissionError(
                     f"job {before.job_id} is {before.status} already (run {before.run})",
                     hint=_instead(before),
                 )
+        await asyncio.to_thread(make_workspace, plan.workspace)
+        for before in unfinished:
             await self._cancel(before, "replaced by a new run")
         self._refuse_when_draining("takes no new jobs")
         if request.fresh:

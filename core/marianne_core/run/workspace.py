@@ -4,50 +4,75 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
 
+from marianne_core.config.checks.files import may_be_written
 from marianne_core.config.score.surroundings import WorkspaceLifecycleConfig
 from marianne_core.model.errors import InputError
+from marianne_core.run.system_errors import shortage_of
 
 _ITERATION = ".iteration"
 
 
 def check_workspace(workspace: Path) -> None:
-    """Refuse a workspace that cannot be made or written.
+    """Refuse a workspace of which it can be told that it cannot be made or written.
 
-    Raises InputError naming the folder and the remedy. The workspace itself is made later, by the
-    first sheet; only a workspace directly under a folder that exists is accepted, so that a typing
-    mistake does not grow a tree of folders.
+    Raises InputError naming the folder and the remedy. Nothing is made. Only a workspace directly
+    under a folder that exists is accepted, so that a typing mistake does not grow a tree of folders.
     """
-    if workspace.is_dir():
-        if not os.access(workspace, os.W_OK | os.X_OK):
+    # By os.path: a name that is too long is for Path an error of its own.
+    if os.path.isdir(workspace):
+        if not may_be_written(workspace):
             raise InputError(
                 "the workspace cannot be written",
                 where=str(workspace),
                 hint="make it writable, or choose another with -w",
             )
         return
-    if workspace.exists() and not workspace.is_dir():  # it may be made this moment
+    if os.path.lexists(workspace) and not os.path.isdir(workspace):  # it may be made this moment
         raise InputError(
             "the workspace is not a folder", where=str(workspace), hint="choose another with -w"
         )
     parent = workspace.parent
     if parent == Path.home() / "workspaces":
         parent.mkdir(exist_ok=True)  # where scores without a workspace work
-    if not parent.is_dir():
+    if not os.path.isdir(parent):
         raise InputError(
             "the folder that should hold the workspace does not exist",
             where=str(parent),
             hint=f"mkdir -p {parent}",
         )
-    if not os.access(parent, os.W_OK | os.X_OK):
+    if not may_be_written(parent):
         raise InputError(
             "the folder that should hold the workspace cannot be written",
             where=str(parent),
             hint="make it writable, or choose another workspace with -w",
         )
+
+
+def make_workspace(workspace: Path) -> None:
+    """Make the workspace, or see that files can be made in the one that is there.
+
+    Raises InputError naming the folder and the remedy: whoever submits a score is told at once what
+    every sheet would fail with. A disk that is full or a lack of means is no reason: sheets wait
+    until that is over.
+    """
+    try:
+        workspace.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=workspace):
+            pass
+    except OSError as error:
+        if shortage_of(error) is not None:
+            return
+        raise InputError(
+            f"the workspace cannot be {'written' if os.path.isdir(workspace) else 'made'}:"
+            f" {error.strerror or error}",
+            where=str(workspace),
+            hint="choose another with -w",
+        ) from error
 
 
 def check_fresh(workspace: Path, lifecycle: WorkspaceLifecycleConfig, *, score: Path) -> None:
@@ -56,13 +81,15 @@ def check_fresh(workspace: Path, lifecycle: WorkspaceLifecycleConfig, *, score: 
     Raises InputError for one that holds the score itself, a git checkout, or the home folder, unless
     its content is archived.
     """
-    if not os.access(workspace, os.R_OK) and workspace.is_dir():
+    if not os.path.isdir(workspace):
+        return
+    if not os.access(workspace, os.R_OK):
         raise InputError(
             "the workspace cannot be read, and --fresh would empty it",
             where=str(workspace),
             hint="make it readable, or choose another with -w",
         )
-    if not lifecycle.archive_on_fresh and workspace.is_dir() and any(workspace.iterdir()):
+    if not lifecycle.archive_on_fresh and any(workspace.iterdir()):
         _refuse_precious(workspace, score)
 
 

@@ -48,12 +48,21 @@ def blocks_of_settings(config: JobConfig) -> Iterator[tuple[tuple[Key, ...], dic
         yield ("sheet", "per_sheet_instrument_config", number), settings
 
 
+def may_be_written(folder: Path) -> bool:
+    """Whether files can be made in a folder, as far as that can be told without making one."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    # To root they look as if they could be written.
+    kernel = [os.stat(place).st_dev for place in ("/proc", "/sys") if os.path.ismount(place)]
+    return os.stat(folder).st_dev not in kernel
+
+
 def _check_workspace(score: Score, findings: Findings, given: Path | None) -> None:
     if given is None and "workspace" not in score.source.data:
         return  # below ~/workspaces, which is made when needed
     workspace = given or score.config.workspace
     if os.path.isdir(workspace):
-        if not os.access(workspace, os.W_OK | os.X_OK):
+        if not may_be_written(workspace):
             findings.error("V002", f"the workspace {workspace} cannot be written", "workspace")
         return
     if os.path.lexists(workspace) and not os.path.isdir(workspace):  # it may be made this moment
@@ -67,7 +76,7 @@ def _check_workspace(score: Score, findings: Findings, given: Path | None) -> No
             "workspace",
             hint=f"mkdir -p {parent}",
         )
-    elif not os.access(parent, os.W_OK | os.X_OK):
+    elif not may_be_written(parent):
         findings.error(
             "V002",
             f"the workspace cannot be made: {parent} cannot be written",
