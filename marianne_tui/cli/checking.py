@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marianne_core.config.checks import check_score
 from marianne_core.config.effects import accepted_not_in_effect
-from marianne_core.config.load import Score, load_score
+from marianne_core.config.load import Score
 from marianne_core.config.profiles import Profiles, load_profiles, profile_directories
 from marianne_core.model.errors import InputError
 from marianne_core.model.problem import Problem
-from marianne_core.plan.checks import checked_plan
+from marianne_core.plan.reading import read_and_check
 from marianne_core.plan.sheets import Plan
 from marianne_core.run.workspace import check_workspace
 
@@ -51,19 +50,15 @@ def check(
     With `to_run` an instrument that is known but cannot be played here is an error.
     Raises InputError when it cannot be read, ScoreError when it does not fit the schema.
     """
-    score = load_score(path)
     profiles = find_profiles()
-    plan, found = checked_plan(
-        score,
+    score, plan, problems = read_and_check(
+        path,
         profiles,
         workspace=workspace,
         variables=variables,
         thinking_method=thinking_method,
+        to_run=to_run,
     )
-    problems = [*check_score(score, profiles, workspace=workspace, to_run=to_run), *found]
-    # A problem that both checks find is told once.
-    problems = list(dict.fromkeys(problems))
-    problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
     return Checked(score, plan, problems, accepted_not_in_effect(score), profiles)
 
 

@@ -98,7 +98,7 @@ def _unknown_key(path: Path, model: type[BaseModel]) -> Finding:
         message += f" in `{dotted(above)}`"
     docs = field_docs(block) if block else {}
     close = near(name, docs)
-    elsewhere = _homes(name, model)
+    elsewhere = homes(name, model)
     hint = ""
     if close and (not elsewhere or close[0].replace("-", "_") == name.replace("-", "_")):
         hint = f"did you mean `{close[0]}`? {docs[close[0]]}".strip()
@@ -113,11 +113,11 @@ def _unknown_key(path: Path, model: type[BaseModel]) -> Finding:
     return Finding(path, message, hint, at_key=True)
 
 
-def _homes(key: str, model: type[BaseModel]) -> list[str]:
-    """Blocks in which `key` is a field, those nearest to the top first."""
-    homes = {field.path.rpartition(".")[0] for field in walk_fields(model) if field.key == key}
-    homes = {home for home in homes if home and home.partition(".")[0] != "backend"}
-    return sorted(homes, key=lambda home: (home != "instrument_config", home.count("."), home))
+def homes(key: str, model: type[BaseModel]) -> list[str]:
+    """Blocks in which `key` is a field, those nearest to the top first, as dotted paths."""
+    found = {field.path.rpartition(".")[0] for field in walk_fields(model) if field.key == key}
+    found = {home for home in found if home and home.partition(".")[0] != "backend"}
+    return sorted(found, key=lambda home: (home != "instrument_config", home.count("."), home))
 
 
 def _missing(path: Path, model: type[BaseModel]) -> Finding:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from marianne_core.config.explain import explain
+from marianne_core.config.explain import Finding, explain
 from marianne_core.config.marks import Key, Position
 from marianne_core.config.source import Source
 from marianne_core.model.errors import InputError
@@ -48,24 +49,41 @@ def read_model(model: type[M], source: Source, error: type[FileError]) -> M:
 
     Relative paths of the file are relative to its folder.
     """
-    context = {"folder": os.path.dirname(os.path.abspath(source.path))} if source.path else {}
     try:
-        return model.model_validate(source.data, context=context)
+        return validate(model, source)
     except ValidationError as failure:
         raise error(problems_of(failure, model, source)) from None
 
 
+def validate(model: type[M], source: Source) -> M:
+    """Check a file against a model. Raises ValidationError when it does not fit."""
+    context = {"folder": os.path.dirname(os.path.abspath(source.path))} if source.path else {}
+    return model.model_validate(source.data, context=context)
+
+
 def problems_of(failure: ValidationError, model: type[BaseModel], source: Source) -> list[Problem]:
     """What pydantic complains about, in words and with lines, in the order of the file."""
+    return problems_from(findings_of(failure, model, source.data), source)
+
+
+def findings_of(
+    failure: ValidationError, model: type[BaseModel], data: dict[Key, Any]
+) -> list[Finding]:
+    """What pydantic complains about, in words."""
+    details = failure.errors(include_url=False)
+    return [finding for each in details for finding in explain(each, model, data)]
+
+
+def problems_from(findings: Iterable[Finding], source: Source) -> list[Problem]:
+    """Findings with their lines, in the order of the file."""
     problems: list[Problem] = []
-    for details in failure.errors(include_url=False):
-        for finding in explain(details, model, source.data):
-            position = (
-                source.marks.key(finding.path) if finding.at_key else None
-            ) or source.marks.nearest(finding.path)
-            problems.append(
-                problem_at(source, position, finding.code, finding.message, hint=finding.hint)
-            )
+    for finding in findings:
+        position = (
+            source.marks.key(finding.path) if finding.at_key else None
+        ) or source.marks.nearest(finding.path)
+        problems.append(
+            problem_at(source, position, finding.code, finding.message, hint=finding.hint)
+        )
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
 
 

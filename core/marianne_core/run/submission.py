@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from marianne_core.config.checks import check_score
 from marianne_core.config.daemon import DaemonConfig
-from marianne_core.config.load import Score, load_score
+from marianne_core.config.load import Score
 from marianne_core.config.profiles import Profiles
 from marianne_core.config.read import ScoreError
 from marianne_core.config.score.job import JobConfig
@@ -16,7 +15,7 @@ from marianne_core.decide.messages import Limits, RunPolicy, SheetTask
 from marianne_core.model.errors import InputError
 from marianne_core.model.problem import Severity
 from marianne_core.model.requests import SubmitRequest
-from marianne_core.plan.checks import checked_plan
+from marianne_core.plan.reading import read_and_check
 from marianne_core.plan.sheets import Plan
 from marianne_core.remember.changes import RunDraft, SheetDraft
 from marianne_core.run.workspace import check_fresh, check_workspace
@@ -61,16 +60,15 @@ def read_request(request: SubmitRequest, profiles: Profiles, settings: DaemonCon
     who asked.
     """
     base = Path(request.client_cwd) if request.client_cwd else Path.cwd()
-    score = load_score(base / Path(request.config_path).expanduser())
     workspace = base / Path(request.workspace).expanduser() if request.workspace else None
-    plan, of_plan = checked_plan(
-        score,
+    score, plan, problems = read_and_check(
+        base / Path(request.config_path).expanduser(),
         profiles,
         workspace=workspace,
         variables=request.variables,
         thinking_method=settings.default_thinking_method,
+        to_run=True,
     )
-    problems = [*check_score(score, profiles, workspace=workspace, to_run=True), *of_plan]
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     if plan is None or errors:
         raise ScoreError(errors)
