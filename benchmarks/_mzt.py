@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import os
 import shutil
@@ -77,17 +76,6 @@ def room(folder: str | None = None) -> Iterator[Path]:
     profiles.mkdir(parents=True)
     (profiles / "trivial.yaml").write_text(_PROFILE)
     yield path
-
-
-def add_dir_option(parser: argparse.ArgumentParser) -> None:
-    """Give a benchmark the option `--dir`, which may be there several times."""
-    parser.add_argument(
-        "--dir",
-        dest="dirs",
-        action="append",
-        default=[],
-        help="where the state lies, for each file system to measure (default: the temporary folder)",
-    )
 
 
 def environment(path: Path) -> dict[str, str]:

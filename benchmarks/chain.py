@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-
 from _bare import seconds_per_run
-from _mzt import CHAIN, TRUE, add_dir_option, on_the_last, room, run
+from _mzt import CHAIN, TRUE, on_the_last, room, run
+from _options import options
 from _report import machine, ratio
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sheets", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=3)
-    add_dir_option(parser)
-    options = parser.parse_args()
-    for folder in options.dirs or [None]:
+    given = options(__doc__, sheets=300, rounds=3, dirs=True)
+    for folder in given.dirs or [None]:
         print(machine(folder))
-        measure(folder, options.sheets, options.rounds)
+        measure(folder, given.sheets, given.rounds)
 
 
 def measure(folder: str | None, sheets: int, rounds: int) -> None:

@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 
+from _options import options
 from _report import machine, ratio
 
 from marianne_core.config.profiles import load_profiles
@@ -15,17 +16,17 @@ _RECORDINGS = Path(__file__).resolve().parent.parent / "tests" / "recordings"
 _INSTRUMENTS = ("claude-code", "codex-cli", "opencode", "gemini-cli", "cline-cli")
 _SIZE = 8 * 1024 * 1024
 _PIECE = 1 << 16
-_ROUNDS = 5
 
 
 def main() -> None:
+    rounds = options(__doc__, rounds=5).rounds
     print(machine())
     profiles = load_profiles()
     for name in _INSTRUMENTS:
         profile = profiles.by_name[name]
         assert profile.cli is not None
-        _measure(name, profile.cli.output.dialect, _stream(name))
-    _measure("claude-code as plain text", "text", _stream("claude-code"))
+        _measure(name, profile.cli.output.dialect, _stream(name), rounds)
+    _measure("claude-code as plain text", "text", _stream("claude-code"), rounds)
 
 
 def _stream(name: str) -> bytes:
@@ -34,10 +35,10 @@ def _stream(name: str) -> bytes:
     return once * (_SIZE // len(once) + 1)
 
 
-def _measure(name: str, dialect: str, stream: bytes) -> None:
+def _measure(name: str, dialect: str, stream: bytes, rounds: int) -> None:
     lines = stream.count(b"\n")
     ours, bare = [], []
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         bare.append(_parse(stream))
         ours.append(_format(dialect, stream))
     best = min(ours)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from statistics import median
 
 from _bare import seconds_per_run
-from _mzt import TRUE, WIDE, add_dir_option, room, run
+from _mzt import TRUE, WIDE, room, run
+from _options import options
 from _report import machine
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    add_dir_option(parser)
-    options = parser.parse_args()
-    for folder in options.dirs or [None]:
+    given = options(__doc__, rounds=3, dirs=True)
+    for folder in given.dirs or [None]:
         print(machine(folder))
-        measure(folder, options.rounds)
+        measure(folder, given.rounds)
 
 
 def measure(folder: str | None, rounds: int) -> None:

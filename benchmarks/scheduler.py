@@ -7,20 +7,20 @@ import sys
 import time
 from statistics import median
 
+from _options import options
 from _report import machine
 
 from marianne_core.decide.messages import Limits, RunPolicy, SheetTask
 from marianne_core.decide.scheduler import Scheduler, SheetEnd
 
-_ROUNDS = 3
-
 
 def main() -> None:
+    many = options(__doc__, rounds=3).rounds
     print(machine())
     per_sheet: dict[int, float] = {}
     per_decision: dict[int, float] = {}
     for count in (1000, 10_000, 100_000):
-        rounds = [_play(count) for _ in range(_ROUNDS)]
+        rounds = [_play(count) for _ in range(many)]
         whole = median(r[0] + r[1] for r in rounds)
         per_sheet[count] = whole / count
         per_decision[count] = median(r[1] for r in rounds) / count

@@ -7,18 +7,18 @@ import sys
 import time
 
 from _mzt import WIDE, environment, room, run
+from _options import options
 from _report import machine, ratio
-
-_ROUNDS = 15
 
 
 def main() -> None:
+    rounds = options(__doc__, rounds=15).rounds
     print(machine())
     with room() as path:
         run(path, WIDE, sheets=20, at_once=4)
         env = environment(path)
         bare, version, listing, status = [], [], [], []
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             bare.append(_seconds([sys.executable, "-c", "pass"], env))
             version.append(_seconds([sys.executable, "-m", "marianne_tui", "--version"], env))
             listing.append(_seconds([sys.executable, "-m", "marianne_tui", "list", "--all"], env))
