@@ -93,6 +93,6 @@ def _terminal_width() -> int:
     if not sys.stdout.isatty():
         return 1 << 30
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80  # 0: it does not know
     except OSError:
         return 80

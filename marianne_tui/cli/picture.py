@@ -34,6 +34,9 @@ _RANK = {
     "completed": 8,
 }
 _ORDER = tuple(_RANK)
+_UNTRIED = ("pending", "ready", "skipped", "cancelled")
+_SPANS = 5
+"""So many spans of sheet numbers are written out."""
 
 
 def moment(value: Any) -> float | None:
@@ -104,6 +107,33 @@ def chosen(sheets: Sequence[Sheet], room: int) -> list[Sheet]:
 def is_interesting(sheet: Sheet) -> bool:
     """True for what is shown of a long run: sheets that run, are parked, failed or were cancelled."""
     return sheet["status"] in (*_RUNNING, *_PARKED, "failed", "cancelled")
+
+
+def in_groups(sheets: Iterable[Sheet]) -> list[list[Sheet]]:
+    """Sheets of which nothing was tried stand together where they wait, or are over, for the same
+    reason; every other one stands alone. In the order of their first numbers."""
+    groups: dict[tuple[str, ...], list[Sheet]] = {}
+    for sheet in sheets:
+        state = str(sheet["status"])
+        same = state in _UNTRIED and not sheet["attempts"]
+        alone = "" if same else str(sheet["num"])
+        key = (alone, state, note(sheet), str(sheet["instrument"]))
+        groups.setdefault(key, []).append(sheet)
+    return list(groups.values())
+
+
+def numbers_words(sheets: Iterable[Sheet]) -> str:
+    """`4-9, 12`; of more than a few spans `4-9, 12, 14, 16 ... 40`."""
+    spans: list[list[int]] = []
+    for num in sorted(int(sheet["num"]) for sheet in sheets):
+        if spans and spans[-1][1] == num - 1:
+            spans[-1][1] = num
+        else:
+            spans.append([num, num])
+    words = [str(first) if first == last else f"{first}-{last}" for first, last in spans]
+    if len(words) <= _SPANS:
+        return ", ".join(words)
+    return f"{', '.join(words[: _SPANS - 1])} ... {words[-1]}"
 
 
 def note(sheet: Sheet) -> str:

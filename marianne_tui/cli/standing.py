@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from marianne_core.model.runs import JobRef
@@ -20,8 +20,10 @@ from marianne_tui.cli.picture import (
     chosen,
     counts_words,
     elapsed,
+    in_groups,
     is_interesting,
     note,
+    numbers_words,
     progress_words,
 )
 from marianne_tui.cli.reading import (
@@ -47,7 +49,7 @@ from marianne_tui.cli.style import (
 )
 
 _MANY = 50
-"""From this number of sheets on only those that run, wait or failed are listed."""
+"""With more lines, only sheets that run, are tried again or failed are listed, and groups."""
 _RECENT = 5
 
 
@@ -152,29 +154,33 @@ def _lines(found: Picture, every_sheet: bool) -> list[str]:
         lines.append(f"  {reason}")
     lines.append(f"  score {one_line(run.score_path)}")
     lines.append(f"  workspace {one_line(run.workspace)}")
-    lines.extend(_sheet_lines(status["sheets"], found.sheets, every_sheet, now))
+    lines.extend(sheet_lines(status["sheets"], found.sheets, every_sheet, now))
     lines.extend(_advice(found))
     return lines
 
 
-def _sheet_lines(
+def sheet_lines(
     sheets: Sequence[dict[str, Any]], rows: Sequence[SheetRow], every_sheet: bool, now: float
 ) -> list[str]:
+    """The table of a run's sheets: equal waits in one line, unless every sheet is wanted."""
     plain, colour = ascii_only(sys.stdout), wants_colour(sys.stdout)
     titles = {row.num: row.description for row in rows}
-    shown: list[Sheet] = list(sheets)
-    if len(sheets) > _MANY and not every_sheet:
-        shown = chosen([s for s in sheets if is_interesting(s)], _MANY)
+    each: list[Sheet] = list(sheets)
+    groups = [[sheet] for sheet in each] if every_sheet else in_groups(each)
+    if len(groups) > _MANY and not every_sheet:
+        first = {int(group[0]["num"]): group for group in groups}
+        worth = [g[0] for g in groups if len(g) > 1 or is_interesting(g[0])]
+        groups = [first[int(sheet["num"])] for sheet in chosen(worth, _MANY)]
     cells: list[list[Cell]] = []
-    for sheet in shown:
+    for group in groups:
+        sheet = group[0]
         state = str(sheet["status"])
-        title = titles.get(int(sheet["num"])) or f"movement {sheet['movement']}"
         attempts = sheet["attempts"]
         cells.append(
             [
                 (glyph(state, ascii_only=plain), colour_of(state)),
-                str(sheet["num"]),
-                one_line(title, 40),
+                numbers_words(group),
+                _title(group, titles),
                 (word(state), colour_of(state)),
                 str(attempts) if attempts else "",
                 duration(elapsed(sheet, now)),
@@ -185,10 +191,19 @@ def _sheet_lines(
     lines = []
     if cells:
         header = ("", "sheet", "title", "status", "tries", "took", "instrument", "note")
-        lines = table(header, cells, colour=colour, right=(1, 4, 5), elastic=2)
-    if len(shown) < len(sheets):
+        right = (1, 4, 5) if all(len(group) == 1 for group in groups) else (4, 5)
+        lines = table(header, cells, colour=colour, right=right, elastic=2)
+    if sum(map(len, groups)) < len(sheets):
         lines.append(f"  {counts_words(sheets)} (--all lists every sheet)")
     return lines
+
+
+def _title(group: Sequence[Sheet], titles: Mapping[int, str]) -> str:
+    """What the sheets of a line are, as far as they are the same; else from the first to the last."""
+    names = [
+        titles.get(int(s["num"])) or f"movement {s['movement']}" for s in (group[0], group[-1])
+    ]
+    return one_line(names[0] if names[0] == names[1] else " ... ".join(names), 40)
 
 
 def _advice(found: Picture) -> list[str]:

@@ -12,7 +12,10 @@ from marianne_core.config.read import FileError
 from marianne_core.model.errors import EXIT_INPUT, EXIT_OK, InputError, MztError
 from marianne_core.model.problem import Severity
 from marianne_core.model.requests import SubmitRequest
+from marianne_core.model.runs import JobRef
 from marianne_core.plan.sheets import Plan
+from marianne_core.remember.job_ids import stem_of
+from marianne_core.remember.queries import open_reader
 from marianne_core.serve.client import Client
 from marianne_tui.cli.checking import Checked, check, check_request
 from marianne_tui.cli.output import print_json
@@ -86,6 +89,8 @@ def command(
         reply = await client.submit(request)
         if reply.status != "accepted":
             raise _rejection(reply.message, reply.exit_code)
+        if other := _other_id(plan.path, reply.job_id):
+            view.say(other)
         return Target(reply.job_id, reply.run)
 
     view = make_view(as_json=as_json, quiet=quiet)
@@ -122,6 +127,17 @@ def _checked_plan(
         click.echo(f"mzt: {one_line(path)} was not run: {count_words(found.problems)}", err=True)
         ctx.exit(EXIT_INPUT)
     return found.plan, _remark(found, path), found.profiles
+
+
+def _other_id(path: Path, job_id: str) -> str:
+    """One line when the job is not named after its score, since another file came first; else ""."""
+    wanted = stem_of(str(path))
+    if job_id == wanted:
+        return ""
+    with open_reader(find_home()) as reader:
+        first = reader.find_run(JobRef(wanted))
+    owner = f" belongs to {first.score_path}" if first is not None else " was another file's"
+    return f"its job is {job_id}: the id {wanted}{owner}"
 
 
 def _remark(found: Checked, path: Path) -> str:
