@@ -1,11 +1,13 @@
 """A host for the kill tests: opens a conductor, submits the score once, ends when it is done.
 
-Usage: ledger_host.py HOME SCORE. Prints `ready` when recovery is through, then one status word.
+Usage: ledger_host.py HOME SCORE. Prints `ready` when recovery is through, then one line of JSON: the
+job's `status`, and those of its `sheets` by number.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
@@ -23,7 +25,8 @@ async def main(home: Path, score: Path) -> None:
             assert reply.status == "accepted", reply
         await conductor.idle.wait()
         status = await conductor.status(score.stem)
-        print(status["status"], flush=True)
+        sheets = {sheet["num"]: sheet["status"] for sheet in status["sheets"]}
+        print(json.dumps({"status": status["status"], "sheets": sheets}), flush=True)
 
 
 asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))
