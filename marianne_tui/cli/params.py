@@ -32,8 +32,23 @@ class JobParam(click.ParamType):  # type: ignore[type-arg]  # generic from click
 
 
 JOB = JobParam()
-SCORE = click.Path(dir_okay=True, exists=False, path_type=str)
-"""A score file: its loader tells what is wrong with it, better than click would."""
+
+
+class ScoreParam(click.Path):
+    """A score file: its loader tells what is wrong with it, better than click would. Shells complete
+    YAML files and folders."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=True, exists=False, path_type=str)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        # The script of `mzt completion` knows this type.
+        return [CompletionItem(incomplete, type="score")]
+
+
+SCORE = ScoreParam()
 
 
 COUNT = click.IntRange(min=1, max=10**9)

@@ -7,8 +7,32 @@ from click.shell_completion import get_completion_class
 
 _HOW = {
     "bash": 'add to ~/.bashrc:  eval "$(mzt completion bash)"',
-    "zsh": 'add to ~/.zshrc after compinit:  eval "$(mzt completion zsh)"',
+    "zsh": 'add to ~/.zshrc after compinit:  eval "$(mzt completion zsh)"; or write it to a file'
+    " _mzt in a folder of $fpath",
     "fish": "write it to ~/.config/fish/completions/mzt.fish",
+}
+
+_AFTER = {
+    "bash": """
+        elif [[ $type == 'file' ]]; then""",
+    "zsh": """
+        elif [[ "$type" == "file" ]]; then""",
+    "fish": """
+        else if test $metadata[1] = "file";""",
+}
+"""Before this line of click's script stands what completes scores."""
+_SCORES = {
+    "bash": """
+        elif [[ $type == 'score' ]]; then
+            compopt -o filenames
+            COMPREPLY+=($(compgen -d -- "$value"; compgen -f -X '!*.yaml' -- "$value"
+                compgen -f -X '!*.yml' -- "$value"))""",
+    "zsh": """
+        elif [[ "$type" == "score" ]]; then
+            _files -g '*.(yaml|yml)'""",
+    "fish": r"""
+        else if test $metadata[1] = "score";
+            __fish_complete_path $metadata[2] | string match -r '^[^\t]*(?:/|\.ya?ml)(?:\t.*)?$';""",
 }
 
 
@@ -24,5 +48,11 @@ def command(ctx: click.Context, shell: str) -> None:
     # The script itself, without click's check of the installed shell: it may be made for a shell
     # of another machine, and starting one here would cost time.
     maker = kind(root, {}, "mzt", "_MZT_COMPLETE")
+    template = maker.source_template.replace(_AFTER[shell], _SCORES[shell] + _AFTER[shell], 1)
+    script = (template % maker.source_vars()).strip("\n")
+    if shell == "zsh":
+        # By its first line zsh knows a file in its fpath for what it is.
+        first, _, script = script.partition("\n")
+        click.echo(first)
     click.echo(f"# {_HOW[shell]}")
-    click.echo(maker.source_template % maker.source_vars())
+    click.echo(script)
