@@ -17,6 +17,7 @@ from marianne_core.remember.home import Home
 from marianne_core.remember.queries import open_reader
 from marianne_core.remember.rows import AttemptRow, RunRow, SheetRow
 from marianne_tui.cli.output import to_json
+from marianne_tui.cli.style import paint, wants_colour
 
 _PIECE = 1 << 16
 _NAP = 0.1
@@ -98,10 +99,16 @@ class Part:
 
 
 class Printer:
-    """Prints pieces of files on stdout, with a header where another file begins."""
+    """Prints pieces of files on stdout, with a header where another file begins, or whole lines that
+    each name their sheet."""
 
-    def __init__(self, *, headers: bool, raw: bool, as_json: bool = False) -> None:
+    def __init__(
+        self, *, headers: bool, raw: bool, as_json: bool = False, prefix: int | None = None
+    ) -> None:
+        """`prefix`: name the sheet before each line, in so many digits at least, instead of headers."""
         self._headers = headers
+        self._prefix = prefix
+        self._colour = wants_colour(sys.stdout)
         self._raw = raw
         self._as_json = as_json
         self._current: tuple[int, int] | None = None
@@ -132,10 +139,10 @@ class Printer:
         rest = "" if self._raw else part.formatter.finish()
         if rest:
             self._write(part, b"", rest)
-        if self._as_json:
+        if self._as_json or self._prefix is not None:
             text = self._rest.pop((part.sheet, part.attempt), "")
             if text:
-                self._json_line(part, text)
+                self._line(part, text)
         elif self._headers and not self._at_line_start:
             sys.stdout.write("\n")
             self._at_line_start = True
@@ -143,12 +150,12 @@ class Printer:
     def _write(self, part: Part, content: bytes, text: str) -> None:
         if not content and not text:
             return
-        if self._as_json:
+        if self._as_json or self._prefix is not None:
             key = (part.sheet, part.attempt)
             *whole, rest = (self._rest.get(key, "") + text).split("\n")
             self._rest[key] = rest
             for line in whole:
-                self._json_line(part, line)
+                self._line(part, line)
             return
         if self._headers and (text or self._raw):
             self._head(part)
@@ -172,9 +179,15 @@ class Printer:
         )
         self._at_line_start = True
 
-    def _json_line(self, part: Part, line: str) -> None:
-        record = {"sheet": part.sheet, "attempt": part.attempt, "stream": part.stream, "line": line}
-        sys.stdout.write(to_json(record) + "\n")
+    def _line(self, part: Part, line: str) -> None:
+        if self._as_json:
+            names = {"sheet": part.sheet, "attempt": part.attempt, "stream": part.stream}
+            line = to_json({**names, "line": line})
+        else:
+            again = f".{part.attempt}" if part.attempt > 1 else ""
+            name = f"sheet {part.sheet:>{self._prefix}}{again} |"
+            line = f"{paint(name, 'dim', self._colour)} {line}"
+        sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
 

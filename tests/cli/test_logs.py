@@ -75,6 +75,9 @@ def test_lines_that_are_shown_are_counted(look: Mzt, follow: tuple[str, ...]) ->
     told = look("logs", "song", "--sheet", "1", "-n", "3", *follow).stdout
     assert told.splitlines() == LINES[-3:]
     every = look("logs", "song", "-n", "1", *follow).stdout.splitlines()
+    if follow:
+        assert every == [f"sheet {n} | {LINES[-1]}" for n in (1, 2)]
+        return
     assert every[::2] == [f"==> sheet {n}, attempt 1, stdout <==" for n in (1, 2)]
     assert every[1::2] == LINES[-1:] * 2
 
@@ -135,3 +138,29 @@ def test_a_file_that_grows_is_followed(tmp_path: Path, capsys: pytest.CaptureFix
             assert told.splitlines() == [*LINES, "ünd "]
         else:
             assert told == RECORDING.read_text() + f"ünd {MARK}"
+
+
+def test_lines_of_sheets_that_write_at_the_same_time_stay_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / name for name in ("3.1.out", "12.2.out")]
+    parts = [Part(3, 1, "stdout", files[0], "text"), Part(12, 2, "stdout", files[1], "text")]
+    printer = Printer(headers=True, raw=False, prefix=2)
+    for number, piece in enumerate(["a", "b\nc", "d\n", "rest"]):
+        for part, path in zip(parts, files, strict=True):
+            with path.open("a") as file:
+                file.write(piece)
+            if number:
+                printer.go_on(part)
+            else:
+                printer.begin(part, None, over=False)
+    for part in parts:
+        printer.finish(part)
+    assert capsys.readouterr().out.splitlines() == [
+        "sheet  3 | ab",
+        "sheet 12.2 | ab",
+        "sheet  3 | cd",
+        "sheet 12.2 | cd",
+        "sheet  3 | rest",
+        "sheet 12.2 | rest",
+    ]

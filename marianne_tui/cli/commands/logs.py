@@ -80,7 +80,14 @@ def command(
         return Part.of(folder, row, stderr, dialect)
 
     parts = list(map(part_of, rows))
-    printer = Printer(headers=sheet is None, raw=raw, as_json=as_json and follow)
+    # Sheets that write at the same time are told apart line by line.
+    prefixed = follow and sheet is None and not raw and not as_json
+    printer = Printer(
+        headers=sheet is None,
+        raw=raw,
+        as_json=as_json and follow,
+        prefix=len(str(run.sheets_total)) if prefixed else None,
+    )
     if follow:
         if run.status.active and conductor_of(home) is None:
             complain("no conductor is running: the job does not move, only its files are followed")
