@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from marianne_core.model.events import Event
+from marianne_tui.cli.estimate import time_left
 from marianne_tui.cli.picture import (
     Sheet,
     Status,
@@ -56,6 +57,8 @@ def picture(
     head.append(glyph(state, ascii_only=plain) + " ", style=colour_of(state))
     head.append(run_name(status), style="bold")
     facts = [word(state), progress_words(status), duration(now - started)]
+    if (left := time_left(status, now)) is not None:
+        facts.append(f"about {duration(max(1.0, round(left)))} left")
     head.append(separator + separator.join(facts))
     reason = one_line(status.get("reason") or "")
     if reason:
