@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from marianne_core.decide.messages import Limits, RunPolicy, SheetTask
 from marianne_core.model.errors import InputError
 from marianne_core.model.problem import Severity
 from marianne_core.model.requests import SubmitRequest
+from marianne_core.plan.dependencies import Dependencies
 from marianne_core.plan.reading import read_and_check
 from marianne_core.plan.sheets import Plan
 from marianne_core.remember.changes import RunDraft, SheetDraft
@@ -91,14 +93,28 @@ def tasks_of(plan: Plan) -> list[SheetTask]:
     return [
         SheetTask(
             sheet.num,
-            sheet.deps,
+            deps,
             sheet.instrument,
             sheet.model,
             sheet.timeout,
             sheet.choice.raw_prompt,
         )
-        for sheet in plan.sheets
+        for sheet, deps in zip(plan.sheets, _shared(plan), strict=True)
     ]
+
+
+def _shared(plan: Plan) -> Iterator[Dependencies]:
+    """What each sheet waits for, with equal blocks made once: where stages wait voice by voice for
+    many others, each block is there for every one of them."""
+    blocks: dict[range, range] = {}
+    last: Dependencies = ()
+    shared = last
+    for sheet in plan.sheets:
+        deps = sheet.deps
+        if deps is not last:  # the sheets of a stage share one tuple
+            last = deps
+            shared = tuple(blocks.setdefault(block, block) for block in deps)
+        yield shared
 
 
 def drafts_of(plan: Plan) -> list[SheetDraft]:
