@@ -132,6 +132,16 @@ def test_nothing_is_said_because_of_what_does_not_fit(text: str, tmp_path: Path)
     assert len(first) <= 2, [p.message for p in first]
 
 
+def test_the_first_error_is_the_headline_not_a_warning_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "score.yaml"
+    path.write_text(RICH.split("validations:")[0] + "colour: red\n", encoding="utf-8")
+    (tmp_path / "ws").mkdir()
+    with pytest.raises(ScoreError) as caught:
+        read_and_check(path, load_profiles([]))
+    assert caught.value.problems[0].severity is Severity.WARNING
+    assert caught.value.what == "unknown key `colour`"
+
+
 def test_a_file_that_is_no_score_is_said_to_be_none(tmp_path: Path) -> None:
     (problem,) = problems_of("type: fleet\nname: x\nscores: []\n", tmp_path)
     assert "a fleet" in problem.message

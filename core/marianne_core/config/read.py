@@ -19,11 +19,13 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class FileError(InputError):
-    """A file is not what it should be; `problems` holds everything that is wrong with it."""
+    """A file is not what it should be; `problems` holds everything that is wrong with it, with what is
+    only worth a word."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        first = problems[0]
-        more = len(problems) - 1
+        errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+        first = errors[0]
+        more = len(errors) - 1
         what = first.message
         if more:
             what += f" (and {more} more problem{'s' if more > 1 else ''})"
