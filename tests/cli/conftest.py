@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from marianne_tui.cli.guard import run_guarded
+from tests.programs import Program
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [ROOT, ROOT / "core", ROOT / "widgets", ROOT / "styles"]
@@ -48,16 +49,22 @@ def runner(home: Path, cwd: Path) -> Mzt:
     """Runs `mzt ARGUMENTS` in `cwd` and returns what became of it."""
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "marianne_tui", *arguments],
-            env=program_env(home, **more),
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        env = program_env(home, **more)
+        if any(name.startswith("PYTHON") for name in more):
+            # Something that an interpreter looks at when it starts.
+            return subprocess.run(
+                [sys.executable, "-m", "marianne_tui", *arguments],
+                env=env,
+                cwd=cwd,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+        with Program(["-m", "marianne_tui", *arguments], env=env, cwd=cwd, stderr=True) as program:
+            output, told = program.communicate(timeout=60)
+        return subprocess.CompletedProcess(arguments, program.wait(), output, told)
 
     return run
 

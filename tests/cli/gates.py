@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from marianne_core.model.runs import JobRef
 from marianne_core.remember.home import Home
 from marianne_core.remember.queries import open_reader
+from tests.programs import Program
 
 from .conftest import program_env
 
@@ -25,18 +25,13 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 @contextmanager
-def started(
-    tmp_path: Path, *arguments: str, open_at_end: bool = True
-) -> Iterator[subprocess.Popen[str]]:
+def started(tmp_path: Path, *arguments: str, open_at_end: bool = True) -> Iterator[Program]:
     """`mzt ARGUMENTS` in the background; what is left of it is ended, its sheets if gates may open."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "marianne_tui", *arguments],
+    process = Program(
+        ["-m", "marianne_tui", *arguments],
         env=program_env(tmp_path / "state"),
         cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        stderr=True,
     )
     try:
         yield process
@@ -48,9 +43,7 @@ def started(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+        process.close()
 
 
 def run_status(folder: Path, job: str = "gate") -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.conductor.house import MARK, House
+from tests.programs import Program
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
@@ -21,18 +20,12 @@ class Host:
 
     def __init__(self, house: House, score: Path | None = None, *, grace: float = 0.3) -> None:
         """`grace`: seconds between TERM and KILL."""
-        argv = [sys.executable, str(_HERE / "host_program.py"), str(house.home.root)]
+        argv = [str(_HERE / "host_program.py"), str(house.home.root)]
         if score is not None:
             argv.append(str(score))
         env = {**os.environ, "HOME": str(house.root), MARK: house.mark, "HOST_GRACE": str(grace)}
         env["PYTHONPATH"] = os.pathsep.join([str(_ROOT / "core"), str(_ROOT)])
-        self._process = subprocess.Popen(
-            argv,
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._process = Program(argv, env=env, stdin=True)
         self.pid = self._process.pid
 
     def __enter__(self) -> Self:
@@ -46,10 +39,7 @@ class Host:
         traceback: TracebackType | None,
     ) -> None:
         self.kill()
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
+        self._process.close()
 
     def kill(self) -> None:
         """SIGKILL, as an out-of-memory killer does it."""
@@ -68,5 +58,4 @@ class Host:
         return self._answer()
 
     def _answer(self) -> str:
-        assert self._process.stdout is not None
         return self._process.stdout.readline().strip()

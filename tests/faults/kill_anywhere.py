@@ -13,7 +13,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -32,6 +31,7 @@ if __name__ == "__main__":
 from marianne_core.remember.home import Home  # noqa: E402
 from marianne_core.remember.queries import open_reader  # noqa: E402
 from tests.faults.ledger_scores import KINDS, Ledger, make  # noqa: E402
+from tests.programs import Program  # noqa: E402
 
 _MARK = "MZT_KILL_TEST"
 
@@ -68,17 +68,16 @@ def play_round(kind: str, seed: int, folder: Path, tally: Tally, most_kills: int
         "HOME": str(folder),
         "PYTHONPATH": os.pathsep.join([str(_ROOT / "core"), str(_ROOT)]),
     }
-    argv = [sys.executable, str(_HERE / "ledger_host.py"), str(folder / "state"), str(score)]
+    argv = [str(_HERE / "ledger_host.py"), str(folder / "state"), str(score)]
     tally.rounds += 1
     while True:
-        with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True) as host:
-            assert host.stdout is not None
+        with Program(argv, env=env) as host:
             if tally.kills < most_kills:
                 if chance.random() < 0.8:
                     host.stdout.readline()  # at work
                     time.sleep(chance.uniform(0.0, _AT_WORK.get(kind, 0.25)))
                 else:
-                    time.sleep(chance.uniform(0.0, 0.5))  # in start or recovery
+                    time.sleep(chance.uniform(0.0, 0.1))  # in start or recovery
                 if host.poll() is None:
                     tally.kills += 1
                     host.send_signal(signal.SIGKILL)
