@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.conductor.house import MARK, House
+from marianne_core.remember.lock import StateLock
+from tests.conductor.house import MARK, PATIENCE, House
 from tests.programs import Program
 
 _HERE = Path(__file__).parent
@@ -27,6 +29,7 @@ class Host:
         env["PYTHONPATH"] = os.pathsep.join([str(_ROOT / "core"), str(_ROOT)])
         self._process = Program(argv, env=env, stdin=True)
         self.pid = self._process.pid
+        self._lock = StateLock(house.home.lock)
 
     def __enter__(self) -> Self:
         assert self._answer() == "ready"
@@ -45,6 +48,11 @@ class Host:
         """SIGKILL, as an out-of-memory killer does it."""
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
+        # A program that was just being started can hold a copy of the lock for some milliseconds.
+        deadline = time.monotonic() + PATIENCE
+        while (holder := self._lock.holder()) is not None and holder.pid == self.pid:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
 
     def begin(self, line: str) -> None:
         """Give a command, and do not wait for its answer."""

@@ -29,6 +29,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(_ROOT), str(_ROOT / "core")]
 
 from marianne_core.remember.home import Home  # noqa: E402
+from marianne_core.remember.lock import StateLock  # noqa: E402
 from marianne_core.remember.queries import open_reader  # noqa: E402
 from tests.faults.ledger_scores import KINDS, Ledger, make  # noqa: E402
 from tests.programs import Program  # noqa: E402
@@ -82,6 +83,7 @@ def play_round(kind: str, seed: int, folder: Path, tally: Tally, most_kills: int
                     tally.kills += 1
                     host.send_signal(signal.SIGKILL)
                     host.wait()
+                    _until_free(folder / "state")
                     alive = sum(1 for line in _marked(mark) if " mzt-" in line)
                     tally.shims += alive
                     tally.with_living_shims += alive > 0
@@ -102,6 +104,13 @@ def play_round(kind: str, seed: int, folder: Path, tally: Tally, most_kills: int
     if left:
         faults.append(f"processes left: {left}")
     return faults
+
+
+def _until_free(state: Path) -> None:
+    """A program that was just being started holds a copy of the state's lock for a moment."""
+    lock, deadline = StateLock(Home(state).lock), time.monotonic() + 5.0
+    while lock.holder() is not None and time.monotonic() < deadline:
+        time.sleep(0.002)
 
 
 def _in_status(ledger: Ledger, status: dict[str, object]) -> list[str]:

@@ -16,6 +16,8 @@ from marianne_core.config.profiles import load_profiles
 from marianne_core.model.problem import Problem, Severity
 from marianne_core.plan.reading import read_and_check
 
+_PROFILES = load_profiles([])
+
 RICH = """\
 name: rich
 workspace: ws
@@ -53,7 +55,7 @@ def problems_of(text: str, folder: Path) -> list[Problem]:
     (folder / "ws").mkdir(exist_ok=True)
     (folder / "ws" / "a.md").touch()
     try:
-        return read_and_check(path, load_profiles([]))[2]
+        return read_and_check(path, _PROFILES)[2]
     except ScoreError as error:
         return error.problems
 
@@ -137,7 +139,7 @@ def test_the_first_error_is_the_headline_not_a_warning_before_it(tmp_path: Path)
     path.write_text(RICH.split("validations:")[0] + "colour: red\n", encoding="utf-8")
     (tmp_path / "ws").mkdir()
     with pytest.raises(ScoreError) as caught:
-        read_and_check(path, load_profiles([]))
+        read_and_check(path, _PROFILES)
     assert caught.value.problems[0].severity is Severity.WARNING
     assert caught.value.what == "unknown key `colour`"
 
