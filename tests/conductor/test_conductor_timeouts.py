@@ -88,6 +88,7 @@ async def test_a_timeout_holds_over_a_restart(house: House) -> None:
     score = house.score("instrument_config: {timeout_seconds: 1.2}", script="touch runs; sleep 99")
     async with Playing(house, score):
         await house.appears("runs")
+        await until(lambda: house.attempts(1), "its start is written down")
     async with house.conductor() as conductor:
         await settled(conductor)
     attempt = house.attempts(1)[0]
@@ -100,6 +101,7 @@ async def test_the_time_of_a_sheet_is_not_counted_anew_by_who_takes_it_over(hous
     score = house.score("instrument_config: {timeout_seconds: 900}", script="touch runs; sleep 99")
     async with Playing(house, score):
         await house.appears("runs")
+        await until(lambda: house.attempts(1), "its start is written down")
     _alter(house, "attempts", "deadline = deadline - 1000")
     async with house.conductor() as conductor:
         await settled(conductor)
@@ -114,6 +116,7 @@ async def test_the_time_of_a_sheet_that_nobody_saw_begin_counts_from_its_start(
     score = house.score("instrument_config: {timeout_seconds: 900}", script="touch runs; sleep 99")
     async with Playing(house, score):
         await house.appears("runs")
+        await until(lambda: house.attempts(1), "its start is written down")
     _alter(house, "attempts", "deadline = NULL, started_at = NULL")
     (shim,) = house.shims()
     ages = {shim: 300.0}
@@ -136,6 +139,7 @@ async def test_a_sheet_whose_time_ran_out_while_nobody_watched_is_ended_at_once(
     score = house.score("instrument_config: {timeout_seconds: 0.5}", script="touch runs; sleep 99")
     async with Playing(house, score):
         await house.appears("runs")
+        await until(lambda: house.attempts(1), "its start is written down")
     started = house.attempts(1)[0].started_at or 0
     await until(lambda: time.time() > started + 0.6, "its time is over")
     async with house.conductor() as conductor:
