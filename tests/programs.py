@@ -111,7 +111,7 @@ class Program:
         self.send_signal(signal.SIGKILL)
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """All the rest that it writes. Raises subprocess.TimeoutExpired."""
+        """All the rest that it writes, and `close`. Raises subprocess.TimeoutExpired."""
         texts = ["", ""]
 
         def read(at: int, file: IO[str] | None) -> None:
@@ -128,6 +128,7 @@ class Program:
             if reader.is_alive():
                 raise subprocess.TimeoutExpired(f"program {self.pid}", timeout or 0.0)
         self.wait(timeout)
+        self.close()
         return texts[0], texts[1]
 
     def close(self) -> None:
@@ -226,7 +227,10 @@ def _serve(control: socket.socket) -> Sequence[str] | None:
     sys.stdin = sys.__stdin__ = _text(0, "rb", "surrogateescape")
     sys.stdout = sys.__stdout__ = _text(1, "wb", "surrogateescape")
     sys.stderr = sys.__stderr__ = _text(2, "wb", "backslashreplace")
+    # It hears every signal, also where the tests themselves run under nohup.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -27,6 +25,7 @@ from marianne_core.run.waiter import Waiter
 from marianne_tui.cli.guard import run_guarded
 from tests.effects.probe import See
 from tests.effects.world import World
+from tests.programs import Program
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -217,14 +216,7 @@ def hosted(world: World, *arguments: str) -> str:
     """What `mzt` prints as a program of its own: for commands that host a conductor."""
     sources = [ROOT, ROOT / "core", ROOT / "widgets", ROOT / "styles"]
     path = os.pathsep.join(map(str, sources))
-    done = subprocess.run(
-        [sys.executable, "-m", "marianne_tui", *arguments],
-        env={**world.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"},
-        cwd=world.folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.stdout + done.stderr
+    env = {**world.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"}
+    target = ["-m", "marianne_tui", *arguments]
+    with Program(target, env=env, cwd=world.folder, stderr=True) as program:
+        return "".join(program.communicate(timeout=60))

@@ -14,18 +14,10 @@ from pathlib import Path
 import pytest
 
 from marianne_core.remember.home import Home
+from tests.programs import Program
 
 PROGRAM = Path(__file__).with_name("host_program.py")
 SECONDS = 30
-
-
-_HEARING_ALL = (
-    "import os, signal, sys\n"
-    "for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):\n"
-    "    signal.signal(each, signal.SIG_DFL)\n"
-    "os.execv(sys.argv[1], sys.argv[1:])"
-)
-"""Starts a program that hears every signal, also where the tests themselves run under nohup."""
 
 
 class Hosted:
@@ -34,18 +26,20 @@ class Hosted:
     def __init__(self, home: Path, manner: str, ignored: signal.Signals | None) -> None:
         self.home = Home(home)
         path = os.pathsep.join(entry for entry in sys.path if entry)
-        start = [sys.executable, str(PROGRAM), str(home), manner]
-        if ignored is not None:
-            start = ["/bin/sh", "-c", f"trap '' {ignored.name[3:]}; exec \"$@\"", "sh", *start]
+        env = {**os.environ, "PYTHONPATH": path}
+        start = [str(PROGRAM), str(home), manner]
+        self.process: Program | subprocess.Popen[str]
+        if ignored is None:
+            self.process = Program(start, env=env)
         else:
-            start = [sys.executable, "-c", _HEARING_ALL, *start]
-        self.process = subprocess.Popen(
-            start,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": path},
-        )
+            trap = f"trap '' {ignored.name[3:]}; exec \"$@\""
+            self.process = subprocess.Popen(
+                ["/bin/sh", "-c", trap, "sh", sys.executable, *start],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=env,
+            )
         self.lines: list[str] = []
 
     def until(self, beginning: str) -> None:
