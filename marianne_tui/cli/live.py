@@ -58,7 +58,8 @@ def picture(
     head.append(run_name(status), style="bold")
     facts = [word(state), progress_words(status), duration(now - started)]
     if (left := time_left(status, now)) is not None:
-        facts.append(f"about {duration(max(1.0, round(left)))} left")
+        seconds = max(1, round(left))
+        facts.append(f"about {duration(seconds) if seconds >= 10 else f'{seconds} s'} left")
     head.append(separator + separator.join(facts))
     reason = one_line(status.get("reason") or "")
     if reason:

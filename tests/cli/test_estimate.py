@@ -74,3 +74,5 @@ def test_it_stands_in_the_head() -> None:
     ]
     (head, *_) = painted(status(sheets), width=120)
     assert "3 of 15 sheets completed · 10 s · about 12 s left" in head
+    (head, *_) = painted(status(sheets[:8]), width=120)
+    assert "about 5 s left" in head
