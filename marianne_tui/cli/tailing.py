@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,13 +12,13 @@ from typing import Any
 
 from marianne_core.model.states import SheetStatus
 from marianne_core.read.dialects import Formatter, counts_on, formatter_of
+from marianne_core.read.output_file import PIECE, tail_offset
 from marianne_core.remember.home import Home
 from marianne_core.remember.queries import open_reader
 from marianne_core.remember.rows import AttemptRow, RunRow, SheetRow
 from marianne_tui.cli.output import to_json
 from marianne_tui.cli.style import paint, wants_colour
 
-_PIECE = 1 << 16
 _NAP = 0.1
 """Seconds between two looks at the files."""
 _LOOK = 0.5
@@ -91,7 +90,7 @@ class Part:
         try:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
-                data = file.read(_PIECE)
+                data = file.read(PIECE)
         except FileNotFoundError:
             return b""
         self.offset += len(data)
@@ -201,29 +200,6 @@ def last_lines(text: str, lines: int) -> str:
         if at < 0:
             return text
     return text[at + 1 :]
-
-
-def tail_offset(fd: int, lines: int | None) -> int:
-    """Where the last `lines` lines of an open file begin, found from its end."""
-    size = os.fstat(fd).st_size
-    if lines is None:
-        return 0
-    if lines == 0:
-        return size
-    position, missing = size, lines
-    while position > 0:
-        start = max(0, position - _PIECE)
-        piece = os.pread(fd, position - start, start)
-        end = len(piece)
-        if position == size and piece.endswith(b"\n"):
-            end -= 1  # the last line's own end does not begin another
-        while (at := piece.rfind(b"\n", 0, end)) >= 0:
-            missing -= 1
-            if missing == 0:
-                return start + at + 1
-            end = at
-        position = start
-    return 0
 
 
 def follow_parts(

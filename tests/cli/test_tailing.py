@@ -1,34 +1,10 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from marianne_tui.cli import tailing
-from marianne_tui.cli.tailing import Part, last_lines, tail_offset
-
-
-def ends_of(content: bytes, lines: int) -> bytes:
-    whole = content.splitlines(keepends=True)
-    return b"".join(whole[max(0, len(whole) - lines) :])
-
-
-@settings(deadline=None, max_examples=150)
-@given(st.lists(st.sampled_from([b"a", b"\n", b"bb"]), max_size=30), st.integers(0, 8))
-def test_the_last_lines_are_found_from_the_end(pieces: list[bytes], lines: int) -> None:
-    content = b"".join(pieces)
-    fd = os.memfd_create("tail")
-    small, tailing._PIECE = tailing._PIECE, 3
-    try:
-        os.write(fd, content)
-        offset = tail_offset(fd, lines)
-    finally:
-        tailing._PIECE = small
-        os.close(fd)
-    assert content[offset:] == ends_of(content, lines)
+from marianne_tui.cli.tailing import Part, last_lines
 
 
 def part_at(path: Path, dialect: str = "text") -> Part:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from marianne_core.read.dialects.claude import Claude
@@ -11,6 +11,7 @@ from marianne_core.read.dialects.codex import Codex
 from marianne_core.read.dialects.gemini import Gemini
 from marianne_core.read.dialects.http import Http
 from marianne_core.read.dialects.opencode import Opencode
+from marianne_core.read.dialects.stream import LINE_LIMIT, EventFormatter
 from marianne_core.read.printable import StreamCleaner
 
 
@@ -30,7 +31,7 @@ class Formatter(Protocol):
         ...
 
 
-_FORMATTERS: Final[Mapping[str, Callable[[], Formatter]]] = {
+_FORMATTERS: Final[Mapping[str, type[EventFormatter]]] = {
     "claude": Claude,
     "cline": Cline,
     "codex": Codex,
@@ -44,10 +45,17 @@ PLAIN: Final = "text"
 """The dialect of what is no stream of events: it is shown as it is."""
 
 
-def formatter_of(dialect: str | None) -> Formatter:
+def formatter_of(
+    dialect: str | None, *, line_limit: int = LINE_LIMIT, whole: bool = True
+) -> Formatter:
     """A new formatter for a dialect (`cli.output.dialect` of a profile); plain text for all that
-    is not known."""
-    return _FORMATTERS.get(dialect or PLAIN, StreamCleaner)()
+    is not known.
+
+    Of a line of events that is longer than `line_limit` bytes only its length is told. One that
+    does not get the `whole` file leaves out what can only be told of that: what was used so far.
+    """
+    made = _FORMATTERS.get(dialect or PLAIN)
+    return StreamCleaner() if made is None else made(line_limit, whole=whole)
 
 
 def counts_on(dialect: str | None) -> bool:

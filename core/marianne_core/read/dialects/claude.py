@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from marianne_core.read.dialects.stream import EventFormatter
+from marianne_core.read.dialects.stream import LINE_LIMIT, EventFormatter
+from marianne_core.read.dialects.tally import ClaudeTally, claude_usage
 from marianne_core.read.dialects.values import (
     call_words,
     count_of,
@@ -13,7 +14,6 @@ from marianne_core.read.dialects.values import (
     number_of,
     result_words,
     short,
-    so_far,
     text_of,
     time_words,
     usage_words,
@@ -25,10 +25,10 @@ class Claude(EventFormatter):
 
     _said = 0
     """Hash of the last words: a result that repeats them is not shown again."""
-    _message: object = None
-    _of_message = 0
-    _tokens_in = 0
-    _tokens_out = 0
+
+    def __init__(self, line_limit: int = LINE_LIMIT, *, whole: bool = True) -> None:
+        super().__init__(line_limit, whole=whole)
+        self._tally = ClaudeTally()
 
     def event(self, event: dict[str, Any]) -> None:
         """Show one event."""
@@ -55,7 +55,7 @@ class Claude(EventFormatter):
             self.page.line("(the conversation was made shorter)")
 
     def _assistant(self, event: dict[str, Any], message: dict[str, Any]) -> None:
-        self._count(message)
+        self._tally.take(event)
         error = event.get("error")
         for block in map(dict_of, list_of(message.get("content"))):
             kind = block.get("type")
@@ -77,8 +77,8 @@ class Claude(EventFormatter):
     def _tools(self, message: dict[str, Any]) -> None:
         for block in map(dict_of, list_of(message.get("content"))):
             self._tool_result(block)
-        self._message = None
-        self.page.line(so_far(self._tokens_in, self._tokens_out))
+        self._tally.message_over()
+        self.so_far(self._tally)
 
     def _tool_result(self, block: dict[str, Any]) -> None:
         if not text_of(block.get("type")).endswith("tool_result"):
@@ -87,18 +87,6 @@ class Claude(EventFormatter):
         parts = [text_of(dict_of(part).get("text")) for part in list_of(content)]
         said = "\n".join(filter(None, parts)) if isinstance(content, list) else content
         self.page.line(result_words(said, failed=block.get("is_error") is True))
-
-    def _count(self, message: dict[str, Any]) -> None:
-        """Add what a message used: it comes once for each of its blocks, with the same usage."""
-        usage = dict_of(message.get("usage"))
-        if message.get("id") != self._message:
-            self._message = message.get("id")
-            self._tokens_in += _read(usage)
-            self._of_message = 0
-        # What it wrote is told as far as it had got.
-        wrote = max(self._of_message, count_of(usage.get("output_tokens")))
-        self._tokens_out += wrote - self._of_message
-        self._of_message = wrote
 
     def _limit(self, info: dict[str, Any]) -> None:
         status = short(info.get("status"), 40)
@@ -123,7 +111,7 @@ class Claude(EventFormatter):
             )
         turns = count_of(event.get("num_turns"))
         told = [f"{turns} turn{'' if turns == 1 else 's'}"] if turns else []
-        used = usage_words(*_used(event), number_of(event.get("total_cost_usd")))
+        used = usage_words(*claude_usage(event), number_of(event.get("total_cost_usd")))
         told += [used] if used else []
         self.page.line(": ".join(filter(None, ["failed" if failed else "done", ", ".join(told)])))
 
@@ -132,21 +120,3 @@ def _kind(status: int) -> str:
     if status == 429:
         return "limit"
     return f"error (HTTP {status})" if status else "error"
-
-
-def _used(event: dict[str, Any]) -> tuple[int, int]:
-    """Tokens of all models; `usage` is all zeros when a budget is exhausted."""
-    models = [dict_of(used) for used in dict_of(event.get("modelUsage")).values()]
-    if not models:
-        usage = dict_of(event.get("usage"))
-        return _read(usage), count_of(usage.get("output_tokens"))
-    names = ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
-    return (
-        sum(count_of(used.get(name)) for used in models for name in names),
-        sum(count_of(used.get("outputTokens")) for used in models),
-    )
-
-
-def _read(usage: dict[str, Any]) -> int:
-    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    return sum(count_of(usage.get(name)) for name in names)

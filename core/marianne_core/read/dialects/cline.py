@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from marianne_core.read.dialects.stream import EventFormatter
+from marianne_core.read.dialects.stream import LINE_LIMIT, EventFormatter
+from marianne_core.read.dialects.tally import ClineTally
 from marianne_core.read.dialects.values import (
     call_words,
     count_of,
@@ -27,10 +28,15 @@ class Cline(EventFormatter):
     _said = 0
     """Hash of the last text that was said."""
 
+    def __init__(self, line_limit: int = LINE_LIMIT, *, whole: bool = True) -> None:
+        super().__init__(line_limit, whole=whole)
+        self._tally = ClineTally()
+
     def event(self, event: dict[str, Any]) -> None:
         """Show one event."""
         kind = event.get("type")
         if kind == "agent_event":
+            self._tally.take(event)
             self._agent(dict_of(event.get("event")))
         elif kind == "run_result":
             self._result(event)
@@ -48,9 +54,8 @@ class Cline(EventFormatter):
         if text_of(kind).startswith("content_"):
             self._content(event)
         elif kind == "usage":
-            read, written = event.get("totalInputTokens"), event.get("totalOutputTokens")
-            cost = number_of(event.get("totalCost"))
-            self.page.line(so_far(count_of(read), count_of(written), cost))
+            tally = self._tally
+            self.page.line(so_far(tally.tokens_in, tally.tokens_out, tally.cost))
         elif kind == "done":
             if event.get("reason") == "error":
                 self.failure(event.get("text"))

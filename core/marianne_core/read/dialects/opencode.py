@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from marianne_core.read.dialects.stream import EventFormatter
+from marianne_core.read.dialects.stream import LINE_LIMIT, EventFormatter
+from marianne_core.read.dialects.tally import OpencodeTally
 from marianne_core.read.dialects.values import (
     call_words,
     count_of,
     dict_of,
-    number_of,
     result_words,
     short,
-    so_far,
     text_of,
 )
 
@@ -20,9 +19,9 @@ from marianne_core.read.dialects.values import (
 class Opencode(EventFormatter):
     """Parts of messages, and steps that tell what each of them used."""
 
-    _tokens_in = 0
-    _tokens_out = 0
-    _cost = 0.0
+    def __init__(self, line_limit: int = LINE_LIMIT, *, whole: bool = True) -> None:
+        super().__init__(line_limit, whole=whole)
+        self._tally = OpencodeTally()
 
     def event(self, event: dict[str, Any]) -> None:
         """Show one event."""
@@ -36,7 +35,8 @@ class Opencode(EventFormatter):
         elif kind == "tool_use":
             self._tool(part)
         elif kind == "step_finish":
-            self._count(part)
+            self._tally.take(event)
+            self.so_far(self._tally)
         elif kind == "error":
             error = dict_of(event.get("error"))
             data = dict_of(error.get("data"))
@@ -52,12 +52,3 @@ class Opencode(EventFormatter):
         failed = state.get("status") == "error"
         if failed or state.get("status") == "completed":
             self.page.line(result_words(state.get("error" if failed else "output"), failed=failed))
-
-    def _count(self, part: dict[str, Any]) -> None:
-        tokens = dict_of(part.get("tokens"))
-        cache = dict_of(tokens.get("cache"))
-        for used in (tokens.get("input"), cache.get("read"), cache.get("write")):
-            self._tokens_in += count_of(used)
-        self._tokens_out += count_of(tokens.get("output")) + count_of(tokens.get("reasoning"))
-        self._cost += number_of(part.get("cost"))
-        self.page.line(so_far(self._tokens_in, self._tokens_out, self._cost))

@@ -6,7 +6,8 @@ import json
 from abc import ABC, abstractmethod
 from typing import Any
 
-from marianne_core.read.dialects.values import short, text_of
+from marianne_core.read.dialects.tally import Tally
+from marianne_core.read.dialects.values import short, so_far, text_of
 from marianne_core.read.printable import TextCleaner, shown
 
 LINE_LIMIT = 8 * 1024 * 1024
@@ -69,8 +70,10 @@ class Page:
 class EventFormatter(ABC):
     """A formatter (`dialects.Formatter`) of events; a dialect says what each of them means."""
 
-    def __init__(self, line_limit: int = LINE_LIMIT) -> None:
+    def __init__(self, line_limit: int = LINE_LIMIT, *, whole: bool = True) -> None:
+        """`whole`: the first bytes are those of the file. Else what was used in all is not known."""
         self._line_limit = line_limit
+        self._whole = whole
         self._pieces: list[bytes] = []
         self._size = 0
         self._document: list[bytes] = []
@@ -104,6 +107,11 @@ class EventFormatter(ABC):
         if not said or (said, self.page.written) != self._error:
             self.page.line(f"{kind}: {said}" if said else kind)
         self._error = (said, self.page.written)
+
+    def so_far(self, tally: Tally) -> None:
+        """What was used until now, unless something of it stands before what was read."""
+        if self._whole:
+            self.page.line(so_far(tally.tokens_in, tally.tokens_out, tally.cost))
 
     def unknown(self, event: dict[str, Any], kind: str) -> None:
         """An event that the dialect did not have when this was written."""

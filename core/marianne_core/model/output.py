@@ -1,0 +1,77 @@
+"""What a sheet wrote, as clients ask for it and get it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PAGE_BYTES = 64 * 1024
+"""Bytes of a file that a page covers, unless it is said."""
+MOST_PAGE_BYTES = 256 * 1024
+"""Bytes of a file that a page covers, at most; one line of up to 1 MiB fits always."""
+PAGE_LINES = 1000
+"""Lines of a file that a page backward covers, unless it is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRequest:
+    """Which output. With neither `offset` nor `before`: its end, or, followed, all of it."""
+
+    job: str
+    """`job`, its newest run, or `job#3`."""
+    sheet: int
+    attempt: int | None = None
+    """None: the last one, and, followed, those that come after it."""
+    stderr: bool = False
+    """Standard error instead of standard output."""
+    raw: bool = False
+    """Bytes as they are instead of readable lines."""
+    offset: int | None = None
+    """Bytes of the file to leave out. Readable lines begin with the next line."""
+    before: int | None = None
+    """Only what stands before this offset, backward from there; not for following."""
+    lines: int | None = None
+    """Only so many lines of the file, from its end or from `before` backward."""
+    limit: int = PAGE_BYTES
+    """Bytes of the file that a page covers, 1 to `MOST_PAGE_BYTES`."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPiece:
+    """A part of an attempt's output. The texts of one attempt are shown one after the other."""
+
+    attempt: int
+    offset: int
+    """Where in the file it begins, in bytes."""
+    end: int
+    """From where to go on; readable lines go on with a whole one, so that what of it was told
+    before comes again."""
+    text: str = ""
+    """Readable, printable and without credentials; "" for a raw one."""
+    data: bytes = b""
+    """The bytes, of a raw one."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPage:
+    """A part of an attempt's output, and where it stands."""
+
+    job_id: str
+    run: int
+    sheet: int
+    attempts: int
+    """Number of the newest attempt; 0 = nothing was started yet."""
+    size: int
+    """Bytes of the file."""
+    over: bool
+    """Nothing is added to it any more."""
+    piece: OutputPiece
+
+
+@dataclass(frozen=True, slots=True)
+class OutputEnd:
+    """Why nothing more comes."""
+
+    status: str
+    """The sheet's status; "" when the run was cleared meanwhile."""
+    reason: str = ""
+    """The sheet's reason, one line."""
