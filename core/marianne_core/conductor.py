@@ -25,6 +25,7 @@ from marianne_core.decide.baton import Baton
 from marianne_core.model.clock import Clock, SystemClock
 from marianne_core.model.errors import InputError, NoConductorError, StateError
 from marianne_core.model.moments import wait_words, with_reason
+from marianne_core.model.output import OutputPage, OutputRequest, OutputStream
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus, SheetStatus
@@ -42,6 +43,7 @@ from marianne_core.run.engine import Engine
 from marianne_core.run.ensemble import Ensemble
 from marianne_core.run.launcher import Launcher, locks_are_inherited
 from marianne_core.run.musician import AttemptLog, Musician
+from marianne_core.run.output import Outputs
 from marianne_core.run.restore import Shared
 from marianne_core.run.revival import Revival
 from marianne_core.run.set_aside import Shelf
@@ -149,6 +151,8 @@ class Conductor:
         self._journal = await Journal.open(self.home.database, on_trouble=self._store_in_trouble)
         self._exit.push_async_callback(self._journal.close)
         self._exit.callback(self.bus.close)
+        self._outputs = Outputs(self.home, self.bus, self._profiles, self._journal.written)
+        self._exit.callback(self._outputs.close)
         waiter = Waiter()
         self._exit.callback(waiter.close)
         validator = Validator(clock=self._clock)
@@ -344,6 +348,16 @@ class Conductor:
         """Subscribe to events of a job, or of all."""
         self._check()
         return self.bus.subscribe(of_job(job))
+
+    async def output(self, request: OutputRequest) -> OutputPage:
+        """A part of what a sheet wrote; see `serve.client.Client.output`."""
+        self._check()
+        return await self._outputs.page(request)
+
+    async def follow_output(self, request: OutputRequest) -> OutputStream:
+        """What a sheet writes, as it is written; see `serve.client.Client.follow_output`."""
+        self._check()
+        return await self._outputs.follow(request)
 
     # --- parts ----------------------------------------------------------------------------------
 

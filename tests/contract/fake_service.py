@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,17 @@ from marianne_core.model.errors import (
     UnknownJobError,
 )
 from marianne_core.model.events import Event
+from marianne_core.model.output import (
+    OutputEnd,
+    OutputPage,
+    OutputPiece,
+    OutputRequest,
+    OutputStream,
+)
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus, SheetStatus
-from marianne_core.watch.bus import EventBus, EventStream, of_job
+from marianne_core.watch.bus import EventBus, EventStream, Subscription, of_job
 
 HELD = "held"
 """A score with this text runs until `FakeService.release`."""
@@ -38,6 +45,10 @@ class FakeRun:
     sheet: SheetStatus = SheetStatus.IN_PROGRESS
     attempts: int = 1
     options: SubmitRequest = field(default_factory=lambda: SubmitRequest(""))
+
+    def wrote(self) -> bytes:
+        """The sheet's output so far."""
+        return b"begun\n" + b"done\n" * self.sheet.terminal
 
     def picture(self) -> dict[str, Any]:
         """The run as `status` shows it."""
@@ -61,6 +72,35 @@ class FakeRun:
             "sheets_completed": int(self.sheet is SheetStatus.COMPLETED),
             "sheets": [sheet],
         }
+
+
+class FakeOutput:
+    """What a fake sheet writes, followed by its events."""
+
+    def __init__(self, run: FakeRun, events: Subscription) -> None:
+        self.outcome: OutputEnd | None = None
+        self._run = run
+        self._events = events
+        self._told = 0
+        self._closed = False
+
+    def __aiter__(self) -> AsyncIterator[OutputPiece]:
+        return self
+
+    async def __anext__(self) -> OutputPiece:
+        while self._closed or (told := self._run.wrote()) == told[: self._told]:
+            if self._closed:
+                raise StopAsyncIteration
+            if self._run.sheet.terminal:
+                self.outcome = OutputEnd(str(self._run.sheet))
+                raise StopAsyncIteration
+            await anext(self._events)
+        start, self._told = self._told, len(told)
+        return OutputPiece(1, start, len(told), text=told[start:].decode())
+
+    async def aclose(self) -> None:
+        self._closed = True
+        await self._events.aclose()
 
 
 class FakeService:
@@ -179,6 +219,25 @@ class FakeService:
         if job is not None and self.runs:
             self._find(job)
         return self.bus.subscribe(of_job(job))
+
+    async def output(self, request: OutputRequest) -> OutputPage:
+        run = self._sheet_of(request)
+        data = run.wrote()
+        start = min(request.offset or 0, len(data))
+        piece = OutputPiece(run.attempts, start, len(data), text=data[start:].decode())
+        over = run.sheet.terminal
+        return OutputPage(run.job_id, run.run, 1, run.attempts, len(data), over, piece)
+
+    async def follow_output(self, request: OutputRequest) -> OutputStream:
+        run = self._sheet_of(request)
+        return FakeOutput(run, self.bus.subscribe(of_job(f"{run.job_id}#{run.run}")))
+
+    def _sheet_of(self, request: OutputRequest) -> FakeRun:
+        run = self._find(request.job)
+        request.check(follow=False)
+        if request.sheet != 1:
+            raise InputError(f"there is no sheet {request.sheet}")
+        return run
 
     def drain(self) -> None:
         self.log.append("drain")

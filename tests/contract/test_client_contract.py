@@ -16,6 +16,7 @@ from marianne_core.model.errors import (
     NoConductorError,
 )
 from marianne_core.model.events import Event
+from marianne_core.model.output import OutputRequest
 from marianne_core.model.requests import SubmitRequest
 from marianne_core.model.states import JobStatus
 from marianne_core.serve.client import Client
@@ -361,3 +362,79 @@ async def test_closing_a_client_leaves_the_conductor_alone(door: Door, world: Wo
         await first.events()
     with pytest.raises(StopAsyncIteration):
         await anext(events)
+
+
+async def test_a_part_of_the_output(client: Client, world: World) -> None:
+    job = await submitted(client, world.quick("one"))
+    await until(client, job, JobStatus.COMPLETED)
+    page = await client.output(OutputRequest(job, 1, offset=0))
+    assert (page.job_id, page.run, page.sheet, page.attempts, page.over) == ("one", 1, 1, 1, True)
+    assert (page.piece.attempt, page.piece.text) == (1, "begun\ndone\n")
+    assert (page.piece.offset, page.piece.end, page.size) == (0, 11, 11)
+    assert (await client.output(OutputRequest("one#1", 1, offset=6))).piece.text == "done\n"
+
+
+async def test_output_is_followed_to_the_sheets_end(client: Client, world: World) -> None:
+    job = await submitted(client, world.held("one"))
+    pieces = await client.follow_output(OutputRequest(job, 1))
+    async with asyncio.timeout(SECONDS):
+        told = (await anext(pieces)).text
+        assert told == "begun\n"
+        assert pieces.outcome is None
+        world.release()
+        told += "".join([piece.text async for piece in pieces])
+    assert told == "begun\ndone\n"
+    assert pieces.outcome is not None
+    assert pieces.outcome.status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("request_", "match"),
+    [
+        (OutputRequest("nobody", 1), "nobody"),
+        (OutputRequest("one", 2), "no sheet 2"),
+        (OutputRequest("one", 1, offset=1, before=2), "name one"),
+    ],
+)
+async def test_output_that_there_is_not(
+    client: Client, world: World, request_: OutputRequest, match: str
+) -> None:
+    await submitted(client, world.quick("one"))
+    for ask in (client.output, client.follow_output):
+        with pytest.raises(MztError, match=match):
+            await ask(request_)
+
+
+async def test_output_that_was_given_up_is_at_its_end(client: Client, world: World) -> None:
+    job = await submitted(client, world.held("one"))
+    pieces = await client.follow_output(OutputRequest(job, 1))
+    await pieces.aclose()
+    await pieces.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(pieces)
+    assert pieces.outcome is None
+
+
+async def test_output_ends_when_the_conductor_leaves(
+    client: Client, world: World, door: Door
+) -> None:
+    job = await submitted(client, world.held("one"))
+    pieces = await client.follow_output(OutputRequest(job, 1))
+    async with asyncio.timeout(SECONDS):
+        assert (await anext(pieces)).text == "begun\n"
+        await door.leave()
+        assert "".join([piece.text async for piece in pieces]) == ""
+
+
+async def test_a_closed_client_ends_its_output(door: Door, world: World) -> None:
+    first, second = await door.client(), await door.client()
+    job = await submitted(first, world.held("one"))
+    pieces = await first.follow_output(OutputRequest(job, 1))
+    await first.close()
+    with pytest.raises(StopAsyncIteration):
+        await anext(pieces)
+    with pytest.raises(NoConductorError):
+        await first.output(OutputRequest(job, 1))
+    with pytest.raises(NoConductorError):
+        await first.follow_output(OutputRequest(job, 1))
+    assert (await second.status("one"))["status"] == "running"

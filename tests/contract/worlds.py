@@ -23,11 +23,11 @@ class World(Protocol):
     service: Service
 
     def quick(self, name: str) -> str:
-        """The path of a score with one sheet that completes at once."""
+        """The path of a score with one sheet that writes `begun` and `done`, and completes at once."""
         ...
 
     def held(self, name: str) -> str:
-        """The path of a score with one sheet that runs until `release`."""
+        """The path of a score with one sheet that writes `begun`, and at `release` `done`, and ends."""
         ...
 
     def release(self) -> None:
@@ -93,10 +93,12 @@ class RealWorld:
         self._left = False
 
     def quick(self, name: str) -> str:
-        return self._score(name, "true")
+        return self._score(name, "echo begun; echo done")
 
     def held(self, name: str) -> str:
-        return self._score(name, f"while [ ! -e {self._flag} ]; do sleep 0.02; done")
+        return self._score(
+            name, f"echo begun; while [ ! -e {self._flag} ]; do sleep 0.02; done; echo done"
+        )
 
     def release(self) -> None:
         self._flag.touch()

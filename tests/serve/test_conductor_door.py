@@ -13,6 +13,7 @@ import pytest
 from marianne_core.conductor import Conductor
 from marianne_core.config.daemon import DaemonConfig
 from marianne_core.model.errors import JobSubmissionError, NoConductorError
+from marianne_core.model.output import OutputRequest
 from marianne_core.model.requests import SubmitRequest
 from marianne_core.remember.home import Home
 from tests.serve.raw_client import stage
@@ -28,6 +29,8 @@ ASKED: dict[str, Callable[[Conductor], Awaitable[Any]]] = {
     "clear": lambda conductor: conductor.clear(jobs=["x"]),
     "health": lambda conductor: conductor.health(),
     "events": lambda conductor: conductor.events(),
+    "output": lambda conductor: conductor.output(OutputRequest("x", 1)),
+    "follow_output": lambda conductor: conductor.follow_output(OutputRequest("x", 1)),
     "end_sheets": lambda conductor: conductor.end_sheets(),
 }
 

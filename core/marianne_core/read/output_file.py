@@ -8,7 +8,7 @@ from dataclasses import dataclass
 PIECE = 1 << 16
 """Bytes that are read at once."""
 
-LONGEST_LINE = 1024 * 1024
+LONGEST_LINE = 512 * 1024
 """Longest line that a part holds, in bytes; of a longer one only its length is told."""
 
 
@@ -51,6 +51,13 @@ def tail_offset(fd: int, lines: int | None, end: int | None = None) -> int:
             last = at
         position = start
     return 0
+
+
+def line_from(fd: int, offset: int) -> int:
+    """Where the first line begins that does so at `offset` or behind it; the file's end where none
+    does."""
+    size = os.fstat(fd).st_size
+    return _line_start(fd, min(offset, size), size)
 
 
 def bytes_from(fd: int, offset: int, limit: int) -> Slice:
@@ -121,7 +128,6 @@ def _one_line(fd: int, start: int, end: int, size: int) -> Slice:
 
 
 def _line_start(fd: int, offset: int, size: int) -> int:
-    """Where the first line begins that does so at `offset` or behind it; `size` where none does."""
     return _line_end(fd, offset - 1, size) if offset else 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from marianne_core.model.output import OutputPage, OutputRequest, OutputStream
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.states import JobStatus
 from marianne_core.watch.bus import EventStream
@@ -80,6 +81,23 @@ class Client(Protocol):
 
         A reader that is too slow gets an event `stream.gap` with the number of events dropped.
         The stream ends when the conductor leaves; `aclose()` it to unsubscribe.
+        """
+        ...
+
+    async def output(self, request: OutputRequest) -> OutputPage:
+        """A part of what a sheet wrote: its end, or from an offset on, or backward from one.
+
+        Of a file of any length only that part is read. Raises InputError for a sheet, an attempt or
+        bounds that there are not.
+        """
+        ...
+
+    async def follow_output(self, request: OutputRequest) -> OutputStream:
+        """What a sheet writes, from the given place on, to the sheet's end (of one attempt: to its
+        end). Raises as `output`.
+
+        `outcome` of the stream says then how the sheet ended; it is None where the conductor left or
+        the stream was given up. A reader that is slow misses nothing and holds up nobody.
         """
         ...
 

@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 
 from marianne_core.model.errors import MztError
+from marianne_core.model.output import OutputStream
 from marianne_core.serve.gate import Gate
 from marianne_core.serve.lines import LineReader, TooLong
 from marianne_core.serve.long_answers import LongResult, answer_in_parts, whole_answer
-from marianne_core.serve.methods import METHODS, STREAM, LongParams, StreamParams, parse_params
+from marianne_core.serve.methods import (
+    METHODS,
+    STREAM,
+    LongParams,
+    OutputParams,
+    StreamParams,
+    parse_params,
+)
+from marianne_core.serve.output_wire import encode_broken, encode_end, encode_piece
 from marianne_core.serve.protocol import (
     Request,
     RpcError,
@@ -28,7 +37,7 @@ MAX_REQUESTS = 32
 """Requests of one connection under way at once; further ones stay unread until one is answered."""
 
 MAX_STREAMS = 8
-"""Event streams of one connection at once."""
+"""Streams of one connection at once: of events, and of output."""
 
 _LINGER_SECONDS = 1.0
 
@@ -57,7 +66,7 @@ class Connection:
         self._turn = asyncio.Lock()
         self._room = asyncio.Semaphore(MAX_REQUESTS)
         self._calls: set[asyncio.Task[None]] = set()
-        self._streams: dict[asyncio.Task[None], EventStream] = {}
+        self._streams: dict[asyncio.Task[None], EventStream | OutputStream] = {}
         self._reading: asyncio.Task[None] | None = None
         self._grace: float | None = None
         """Seconds for what is under way once `leave` was called; None before."""
@@ -126,9 +135,11 @@ class Connection:
 
     async def _finish(self) -> None:
         """Let commands and streams come to their end, for as long as there is time."""
-        for events in self._streams.values():
-            if isinstance(events, Subscription):
-                events.end()
+        for stream in self._streams.values():
+            if isinstance(stream, Subscription):
+                stream.end()
+            elif isinstance(stream, OutputStream):
+                await stream.aclose()
         under_way = {*self._calls, *self._streams}
         if under_way:
             _, late = await asyncio.wait(under_way, timeout=self._grace)
@@ -161,6 +172,9 @@ class Connection:
                     data={"method": request.method[:1000]},
                 )
             params = parse_params(method.params, request.params)
+            if isinstance(params, OutputParams) and params.follow:
+                await self._open_output(request, params)
+                return
             with self._gate.passing() if method.changes else contextlib.nullcontext():
                 result = await method.call(self._service, params)
             if not isinstance(result, LongResult):
@@ -186,12 +200,41 @@ class Connection:
 
     async def _open_stream(self, request: Request) -> None:
         params = parse_params(StreamParams, request.params)
+        self._check_room()
+        events = await self._service.events(params.job_id)
+        self._start(events, self._stream(request, events))
+
+    async def _open_output(self, request: Request, params: OutputParams) -> None:
+        self._check_room()
+        pieces = await self._service.follow_output(params.request())
+        self._start(pieces, self._tell_output(request, pieces, raw=params.raw))
+
+    def _check_room(self) -> None:
         if len(self._streams) >= MAX_STREAMS:
             raise RpcError(Code.EXHAUSTED, f"more than {MAX_STREAMS} streams on one connection")
-        events = await self._service.events(params.job_id)
-        task = asyncio.create_task(self._stream(request, events))
-        self._streams[task] = events
+
+    def _start(
+        self, stream: EventStream | OutputStream, telling: Coroutine[object, object, None]
+    ) -> None:
+        task = asyncio.create_task(telling)
+        self._streams[task] = stream
         task.add_done_callback(self._stream_ended)
+
+    async def _tell_output(self, request: Request, pieces: OutputStream, *, raw: bool) -> None:
+        """One piece after the other, each when the client has taken those before: it may be slow."""
+        try:
+            if request.wants_reply:
+                await self._send(encode_result(request.id, {"following": True}))
+            async for piece in pieces:
+                await self._send(encode_piece(request.id, piece, raw=raw))
+            if pieces.outcome is not None:
+                await self._send(encode_end(request.id, pieces.outcome))
+        except MztError as error:
+            refusal = RpcError.of(error)
+            told = {"code": int(refusal.code), "message": refusal.message, "data": refusal.data}
+            await self._send(encode_broken(request.id, told))
+        finally:
+            await pieces.aclose()
 
     async def _stream(self, request: Request, events: EventStream) -> None:
         try:

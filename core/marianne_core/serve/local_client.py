@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from marianne_core.model.errors import NoConductorError
+from marianne_core.model.output import OutputPage, OutputRequest, OutputStream
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.states import JobStatus
 from marianne_core.serve.service import Service
@@ -17,7 +18,7 @@ class LocalClient:
 
     def __init__(self, service: Service) -> None:
         self._service: Service | None = service
-        self._streams: list[EventStream] = []
+        self._streams: list[EventStream | OutputStream] = []
 
     async def submit(self, request: SubmitRequest) -> SubmitReply:
         """See `Client.submit`."""
@@ -74,6 +75,16 @@ class LocalClient:
         events = await self._conductor.events(job)
         self._streams.append(events)
         return events
+
+    async def output(self, request: OutputRequest) -> OutputPage:
+        """See `Client.output`."""
+        return await self._conductor.output(request)
+
+    async def follow_output(self, request: OutputRequest) -> OutputStream:
+        """See `Client.follow_output`."""
+        pieces = await self._conductor.follow_output(request)
+        self._streams.append(pieces)
+        return pieces
 
     async def close(self) -> None:
         """End the streams that were opened here, and let go of the conductor."""

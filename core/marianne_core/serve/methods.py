@@ -7,20 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from marianne_core.model.output import MOST_PAGE_BYTES, PAGE_BYTES, OutputRequest
 from marianne_core.model.requests import Receipt, SubmitRequest
 from marianne_core.model.states import JobStatus
 from marianne_core.serve.long_answers import LongResult
+from marianne_core.serve.output_wire import page_to_wire
 from marianne_core.serve.protocol import RpcError
 from marianne_core.serve.service import Service
 from marianne_core.serve.wire import PROTOCOL, Code
 
 STREAM = "daemon.monitor.stream"
-"""The one method that does not end with its answer; the server carries it out itself."""
+"""The method that does not end with its answer; the server carries it out itself."""
+
+OUTPUT = "job.output"
+"""With `follow: true` it does not end with its answer either."""
 
 
 class Params(BaseModel):
@@ -97,6 +102,35 @@ class StreamParams(Params):
 
     job_id: str | None = None
     """Only events of this job; absent: all events."""
+
+
+class OutputParams(JobParams):
+    """Parameters of `job.output`; see `model.output.OutputRequest`."""
+
+    sheet: int = Field(ge=1)
+    attempt: int | None = Field(default=None, ge=1)
+    stream: Literal["stdout", "stderr"] = "stdout"
+    raw: bool = False
+    offset: int | None = Field(default=None, ge=0)
+    before: int | None = Field(default=None, ge=0)
+    lines: int | None = Field(default=None, ge=0)
+    limit: int = Field(default=PAGE_BYTES, ge=1, le=MOST_PAGE_BYTES)
+    follow: bool = False
+    """Go on, in notifications, until the sheet (or the attempt) has ended."""
+
+    def request(self) -> OutputRequest:
+        """What is asked for."""
+        return OutputRequest(
+            self.job_id,
+            self.sheet,
+            attempt=self.attempt,
+            stderr=self.stream == "stderr",
+            raw=self.raw,
+            offset=self.offset,
+            before=self.before,
+            lines=self.lines,
+            limit=self.limit,
+        )
 
 
 class SubmitParams(Params):
@@ -220,6 +254,11 @@ async def _clear(service: Service, params: ClearParams) -> object:
     return {"deleted": deleted}
 
 
+async def _output(service: Service, params: OutputParams) -> object:
+    request = params.request()
+    return page_to_wire(request, await service.output(request))
+
+
 def _receipt(receipt: Receipt) -> dict[str, Any]:
     # `status` is taken: in the answers that people's programs read it says accepted or rejected.
     return {
@@ -277,6 +316,7 @@ METHODS: dict[str, Method] = {
     "job.cancel": Method(JobParams, _cancel, changes=True),
     "job.retry": Method(RetryParams, _retry, changes=True),
     "job.clear": Method(ClearParams, _clear, changes=True),
+    OUTPUT: Method(OutputParams, _output),
     "daemon.health": Method(Params, _health),
     "daemon.status": Method(Params, _daemon_status),
     "daemon.rate_limits": Method(Params, _rate_limits),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from marianne_core.model.output import OutputPage, OutputRequest, OutputStream
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.states import JobStatus
 from marianne_core.watch.bus import EventStream
@@ -42,3 +43,7 @@ class Service(Protocol):
     async def health(self) -> dict[str, Any]: ...
 
     async def events(self, job: str | None = None) -> EventStream: ...
+
+    async def output(self, request: OutputRequest) -> OutputPage: ...
+
+    async def follow_output(self, request: OutputRequest) -> OutputStream: ...

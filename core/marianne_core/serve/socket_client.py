@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from marianne_core.model.output import OutputPage, OutputRequest
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.states import JobStatus
 from marianne_core.serve.calls import PATIENCE_SECONDS, Calls
 from marianne_core.serve.message_socket import CONNECT_SECONDS, MessageSocket
+from marianne_core.serve.output_socket import SocketOutput
+from marianne_core.serve.output_wire import page_from_wire, params_of
 from marianne_core.serve.socket_stream import SocketStream
 from marianne_core.serve.wire import not_the_protocol
 
@@ -25,7 +28,7 @@ class SocketClient:
     def __init__(self, path: Path, calls: Calls) -> None:
         self._path = path
         self._calls = calls
-        self._streams: list[SocketStream] = []
+        self._streams: list[SocketStream | SocketOutput] = []
 
     @classmethod
     async def connect(
@@ -128,6 +131,19 @@ class SocketClient:
         stream = await SocketStream.open(self._path, job)
         self._streams.append(stream)
         return stream
+
+    async def output(self, request: OutputRequest) -> OutputPage:
+        """See `Client.output`."""
+        page = await self._calls.call("job.output", params_of(request, follow=False))
+        with self._understanding():
+            return page_from_wire(page)
+
+    async def follow_output(self, request: OutputRequest) -> SocketOutput:
+        """See `Client.follow_output`."""
+        self._calls.check()
+        pieces = await SocketOutput.open(self._path, request)
+        self._streams.append(pieces)
+        return pieces
 
     async def close(self) -> None:
         """See `Client.close`; open streams end."""

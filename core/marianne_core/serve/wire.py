@@ -30,6 +30,12 @@ EVENT_METHOD = "monitor.event"
 PART_METHOD = "answer.part"
 """Name of the notification that carries some items of a long answer, ahead of the answer."""
 
+PIECE_METHOD = "output.piece"
+"""Name of the notification that carries some of a sheet's output."""
+
+END_METHOD = "output.end"
+"""Name of the notification after which no more of a sheet's output comes."""
+
 
 class Code(IntEnum):
     """Error numbers of the protocol."""
