@@ -15,6 +15,7 @@ from marianne_core.model.outcome import Ended, Outcome, ValidationReport
 from marianne_core.model.states import AttemptMode, JobStatus, SheetStatus
 from marianne_core.plan.sheets import Plan
 from marianne_core.run.attempt_files import AttemptFiles
+from marianne_core.run.instrument.progress import Progress
 from marianne_core.run.validate.baseline import EMPTY, Baseline
 
 
@@ -140,6 +141,8 @@ class Playing:
     """The instrument is done: what is left is to end its leftovers, to read and to validate."""
     helped: bool = False
     """Helper commands (skip command, validations) may have run beside the instrument."""
+    progress: Progress | None = None
+    """What its events say so far, where it prints any."""
     doing: str = ""
     """For a person: what goes on where it is not plainly the instrument at work, e.g. "validating"."""
     task: asyncio.Task[None] | None = None

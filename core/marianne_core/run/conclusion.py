@@ -26,6 +26,7 @@ from marianne_core.run.instrument.failures import outcome_of, with_limit
 from marianne_core.run.instrument.result import InstrumentResult
 from marianne_core.run.launcher import missing_interpreter
 from marianne_core.run.parts import CutShort, cut_short, with_means
+from marianne_core.run.readings import Readings
 from marianne_core.run.shim import NO_STATUS_FILE
 from marianne_core.run.strays import Strays
 from marianne_core.run.system_errors import Shortage, has_room, shortage_of, words_of
@@ -75,6 +76,7 @@ class Conclusion:
         validator: Validator,
         strays: Strays,
         endings: Endings,
+        readings: Readings,
         environ: Mapping[str, str],
     ) -> None:
         """`environ` is what commands of validations inherit."""
@@ -84,12 +86,14 @@ class Conclusion:
         self._validator = validator
         self._strays = strays
         self._endings = endings
+        self._readings = readings
         self._environ = environ
 
     async def reach(self, attempt: Playing) -> Outcome:
         """End what is left of the attempt, read its result, validate what it made."""
         attempt.shim_alive = False
         attempt.concluding = True
+        self._readings.end(attempt)
         # One ending at a time: a second TERM makes many programs give up their orderly end.
         await self._endings.over(attempt)
         attempt.doing = ""
@@ -137,7 +141,9 @@ class Conclusion:
         reader = self._ensemble.reader(attempt.run.plan.sheets[attempt.num - 1].instrument)
         out, err = attempt.files.name("out"), attempt.files.name("err")
         return await with_means(
-            attempt, "its result cannot be read", lambda: reader.read(status, out, err)
+            attempt,
+            "its result cannot be read",
+            lambda: reader.read(status, out, err, attempt.progress),
         )
 
     def _without_room(self, folder: Path, outcome: Outcome) -> Outcome:

@@ -28,6 +28,7 @@ from marianne_core.run.instrument.failures import refused
 from marianne_core.run.launcher import Launcher, LaunchError, LaunchSpec
 from marianne_core.run.parts import CutShort, cut_short, with_means
 from marianne_core.run.processes import Proc
+from marianne_core.run.readings import Readings
 from marianne_core.run.skips import has_skip_command, reason_to_skip
 from marianne_core.run.strays import Strays
 from marianne_core.run.system_errors import Shortage, shortage_of, words_of
@@ -96,6 +97,7 @@ class Musician:
         """The shim of the attempt that is likely next, if one was started ahead."""
         self._validator = validator
         self._environ = environ
+        self._readings = Readings(ensemble)
         scans = SharedScans()
         self._endings = Endings(log.note, grace, scans)
         self._strays = Strays(waiter, self._end_the_rest, scans=scans, subreaper=subreaper)
@@ -106,6 +108,7 @@ class Musician:
             validator=validator,
             strays=self._strays,
             endings=self._endings,
+            readings=self._readings,
             environ=environ,
         )
 
@@ -143,6 +146,7 @@ class Musician:
         attempt.shim_alive = True
         attempt.started_at = self._clock.wall()
         self._log.started(attempt)
+        self._readings.begin(attempt)
         if attempt.ended_as is not None:
             await self._end_living(attempt)  # ordered while it was being started
         if shim.gone is not None:
@@ -168,6 +172,7 @@ class Musician:
         attempt.shim_alive = True
         if attempt.held_by_stranger and not attempt.doing:
             attempt.doing = f"{_STRANGER}; it is waited for"
+        self._readings.begin(attempt)
         with self._strays.of(attempt):
             await self._exited(attempt, child=False)
             outcome = await self._conclusion.reach(attempt)
@@ -190,6 +195,7 @@ class Musician:
 
     async def close(self) -> None:
         """End what was started ahead; attempts that live are left alone."""
+        await self._readings.close()
         await self.warm.close()
         self._launcher.close()
 

@@ -32,6 +32,7 @@ class Claude(EventFormatter):
 
     def event(self, event: dict[str, Any]) -> None:
         """Show one event."""
+        self._tally.take(event)
         kind = event.get("type")
         if kind == "assistant":
             self._assistant(event, dict_of(event.get("message")))
@@ -55,7 +56,6 @@ class Claude(EventFormatter):
             self.page.line("(the conversation was made shorter)")
 
     def _assistant(self, event: dict[str, Any], message: dict[str, Any]) -> None:
-        self._tally.take(event)
         error = event.get("error")
         for block in map(dict_of, list_of(message.get("content"))):
             kind = block.get("type")
@@ -77,7 +77,6 @@ class Claude(EventFormatter):
     def _tools(self, message: dict[str, Any]) -> None:
         for block in map(dict_of, list_of(message.get("content"))):
             self._tool_result(block)
-        self._tally.message_over()
         self.so_far(self._tally)
 
     def _tool_result(self, block: dict[str, Any]) -> None:

@@ -12,9 +12,6 @@ from marianne_core.read.dialects.values import count_of, dict_of, number_of
 class Tally(ABC):
     """Counts tokens and cost; those of caches count as read, those of reasoning as written."""
 
-    marks: tuple[bytes, ...]
-    """A line without all of these tells nothing to it."""
-
     def __init__(self) -> None:
         self.tokens_in = 0
         """Tokens read so far."""
@@ -35,7 +32,6 @@ class Tally(ABC):
 class ClaudeTally(Tally):
     """A message tells what it used once for each of its blocks; the result tells the sum."""
 
-    marks = (b'"usage"',)
     _message: object = None
     _of_message = 0
 
@@ -44,29 +40,28 @@ class ClaudeTally(Tally):
         kind = event.get("type")
         if kind == "assistant":
             self._count(dict_of(event.get("message")))
+        elif kind == "user":
+            self._message = None  # another message follows, even if it has the same id or none
         elif kind == "result":
             self._set(*claude_usage(event), number_of(event.get("total_cost_usd")))
 
-    def message_over(self) -> None:
-        """Another message follows, even if it has the same id or none."""
-        self._message = None
-
     def _count(self, message: dict[str, Any]) -> None:
-        usage = dict_of(message.get("usage"))
+        usage = message.get("usage")
+        if not isinstance(usage, dict):
+            return
         if message.get("id") != self._message:
             self._message = message.get("id")
             self.tokens_in += _claude_read(usage)
             self._of_message = 0
         # What it wrote is told as far as it had got.
-        wrote = max(self._of_message, count_of(usage.get("output_tokens")))
-        self.tokens_out += wrote - self._of_message
-        self._of_message = wrote
+        wrote = count_of(usage.get("output_tokens"))
+        if wrote > self._of_message:
+            self.tokens_out += wrote - self._of_message
+            self._of_message = wrote
 
 
 class ClineTally(Tally):
     """Running totals."""
-
-    marks = (b'"usage"',)
 
     def take(self, event: dict[str, Any]) -> None:
         """Count what an event tells."""
@@ -79,8 +74,6 @@ class ClineTally(Tally):
 class CodexTally(Tally):
     """Told at the end of a turn."""
 
-    marks = (b'"turn.completed"',)
-
     def take(self, event: dict[str, Any]) -> None:
         """Count what an event tells."""
         if event.get("type") == "turn.completed":
@@ -90,8 +83,6 @@ class CodexTally(Tally):
 
 class OpencodeTally(Tally):
     """Told by each step."""
-
-    marks = (b'"step_finish"',)
 
     def take(self, event: dict[str, Any]) -> None:
         """Count what an event tells."""
@@ -134,5 +125,8 @@ def claude_usage(event: dict[str, Any]) -> tuple[int, int]:
 
 
 def _claude_read(usage: dict[str, Any]) -> int:
-    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    return sum(count_of(usage.get(name)) for name in names)
+    return (
+        count_of(usage.get("input_tokens"))
+        + count_of(usage.get("cache_read_input_tokens"))
+        + count_of(usage.get("cache_creation_input_tokens"))
+    )

@@ -14,6 +14,9 @@ SHORT = 160
 _READ = 4 * SHORT
 """Characters of a long text that are looked at for that."""
 
+_MOST = 10**15
+"""More than any count or cost can be."""
+
 _MAIN_ARGUMENTS = (
     *("command", "commands", "cmd", "script"),
     *("file_path", "filePath", "absolute_path", "notebook_path"),
@@ -41,11 +44,13 @@ def number_of(value: object) -> float:
     """A number that can be a count or a cost; 0 for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    return value if math.isfinite(value) and 0 <= value < 1e15 else 0
+    return value if math.isfinite(value) and 0 <= value < _MOST else 0
 
 
 def count_of(value: object) -> int:
     """A whole number that can be a count; 0 for anything else."""
+    if type(value) is int:  # most are, and an agent tells many
+        return value if 0 <= value < _MOST else 0
     return int(number_of(value))
 
 

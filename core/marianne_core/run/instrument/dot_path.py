@@ -45,17 +45,49 @@ def parse_path(path: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def first_key(path: str) -> str | None:
+    """The key that an object must have if the path leads anywhere in it; None where that is open."""
+    step = parse_path(path)[0]
+    return step if isinstance(step, str) and step != WILDCARD else None
+
+
 def find_all(data: object, path: str) -> Iterator[object]:
     """Every value that `path` names in `data`, in document order; nothing where it leads nowhere.
 
     Raises InputError for a path that cannot be read.
     """
-    return _walk(data, parse_path(path), 0)
+    steps = parse_path(path)
+    if WILDCARD in steps:
+        yield from _walk(data, steps, 0)
+        return
+    value = _straight(data, steps)
+    if value is not _NOTHING:
+        yield value
 
 
 def find_first(data: object, path: str) -> object | None:
     """The first value that `path` names, or None."""
-    return next(find_all(data, path), None)
+    steps = parse_path(path)
+    if WILDCARD in steps:
+        return next(_walk(data, steps, 0), None)
+    value = _straight(data, steps)
+    return None if value is _NOTHING else value
+
+
+_NOTHING = object()
+
+
+def _straight(data: object, steps: tuple[Step, ...]) -> object:
+    """What a path without wildcards names; `_NOTHING` where it leads nowhere."""
+    for step in steps:
+        if isinstance(data, dict):
+            data = data.get(str(step), _NOTHING)
+        elif isinstance(data, list) and (isinstance(step, int) or _INDEX.fullmatch(step)):
+            index = int(step)
+            data = data[index] if -len(data) <= index < len(data) else _NOTHING
+        else:
+            return _NOTHING
+    return data
 
 
 def _walk(data: object, steps: tuple[Step, ...], at: int) -> Iterator[object]:

@@ -11,7 +11,12 @@ from typing import TypeGuard
 import regex
 
 from marianne_core.config.instrument import CliErrorConfig, CliOutputConfig
-from marianne_core.run.instrument.dot_path import find_all, find_first, parse_path
+from marianne_core.run.instrument.dot_path import (
+    find_all,
+    find_first,
+    first_key,
+    parse_path,
+)
 from marianne_core.run.instrument.patterns import search
 
 
@@ -75,6 +80,27 @@ class Extractor:
         ):
             if path:
                 parse_path(path)
+        paths = _paths(output, errors)
+        keys = {first_key(path) for path in paths}
+        if output.result_in_pieces and output.completion_event_type is None:
+            keys.add(None)  # any event may be a piece, and one without a piece does not end the row
+        if (
+            errors.success_event_type is None
+            and None in (errors.success_event_filter or {}).values()
+        ):
+            keys.add(None)  # what is not there is null too
+        self._first_keys = None if None in keys else frozenset(keys)
+        self._kinds = frozenset(_kinds(output, errors))
+
+    def means_nothing(self, event: object) -> bool:
+        """True where a look at its keys tells that nothing asked for is in it, as in most events."""
+        return (
+            self._first_keys is not None
+            and isinstance(event, dict)
+            and self._first_keys.isdisjoint(event)
+            and isinstance(kind := event.get("type", ""), str)
+            and kind not in self._kinds
+        )
 
     def document(self, data: object) -> Extract:
         """What one JSON document says."""
@@ -101,6 +127,7 @@ class EventReader:
     """
 
     def __init__(self, extractor: Extractor) -> None:
+        self._extractor = extractor
         self._output = extractor.output
         self._errors = extractor.errors
         self._limited = ""
@@ -121,6 +148,11 @@ class EventReader:
 
     def take(self, event: object) -> None:
         """Look at one event."""
+        if self._extractor.means_nothing(event):
+            self._passing_error = None
+            if self._pieces:
+                self._end_of_row()
+            return
         self.count(event)
         self.see_error(event)
         self.see_verdict(event)
@@ -204,6 +236,35 @@ class EventReader:
         if numbers:
             found = sum(numbers) if output.aggregate_tokens else numbers[0]
             used[path] = found + (used[path] if known else 0)
+
+
+def _paths(output: CliOutputConfig, errors: CliErrorConfig) -> list[str]:
+    """The paths that are looked up in any event, of whatever type."""
+    paths = [
+        output.error_path,
+        output.passing_error_path,
+        output.input_tokens_path,
+        output.output_tokens_path,
+        output.cost_path,
+        *output.more_input_tokens_paths,
+        *output.more_output_tokens_paths,
+        errors.status_path,
+    ]
+    if output.completion_event_type is None:
+        paths.append(output.result_path)
+    if says_success(errors) and errors.success_event_type is None:
+        paths += list(errors.success_event_filter or ())[:1]
+    return [path for path in paths if path]
+
+
+def _kinds(output: CliOutputConfig, errors: CliErrorConfig) -> list[str]:
+    """The types of the events that are looked at beside that."""
+    kinds = [
+        output.completion_event_type,
+        errors.success_event_type,
+        errors.rate_limit_event_type,
+    ]
+    return [kind for kind in kinds if kind is not None]
 
 
 def says_success(errors: CliErrorConfig) -> bool:

@@ -74,17 +74,29 @@ class JsonLines:
         self.skipped = 0
         """Lines that were not JSON, or too long to be looked at; empty lines do not count."""
 
-    def feed(self, chunk: bytes) -> Iterator[object]:
-        """The values whose lines end in this chunk. Take them all before the next call."""
-        start = 0
-        while (end := chunk.find(b"\n", start)) >= 0:
-            yield from self._line(chunk[start:end])
-            start = end + 1
-        self._keep(chunk[start:])
+    def feed(self, chunk: bytes) -> list[object]:
+        """The values whose lines end in this chunk."""
+        first, *more = chunk.split(b"\n")
+        self._keep(first)
+        if not more:
+            return []
+        values = self.finish()
+        self._keep(more.pop())
+        for line in more:
+            self._read(line, values)
+        return values
 
-    def finish(self) -> Iterator[object]:
+    def finish(self) -> list[object]:
         """The value of a last line without its newline, if there is one."""
-        yield from self._line(b"")
+        line, size = b"".join(self._parts), self._size
+        self._parts.clear()
+        self._size = 0
+        values: list[object] = []
+        if size > self._limit:
+            self.skipped += 1
+        else:
+            self._read(line, values)
+        return values
 
     def _keep(self, part: bytes) -> None:
         self._size += len(part)
@@ -93,18 +105,14 @@ class JsonLines:
         elif part:
             self._parts.append(part)
 
-    def _line(self, end: bytes) -> Iterator[object]:
-        self._keep(end)
-        line = b"".join(self._parts).strip()
-        too_long = self._size > self._limit
-        self._parts.clear()
-        self._size = 0
-        if too_long:
+    def _read(self, line: bytes, values: list[object]) -> None:
+        line = line.strip()
+        if not line:
+            return
+        if len(line) > self._limit:
             self.skipped += 1
-        elif line:
-            try:
-                value = parse_json(line)
-            except ValueError:
-                self.skipped += 1
-            else:
-                yield value
+            return
+        try:
+            values.append(parse_json(line))
+        except ValueError:
+            self.skipped += 1

@@ -19,13 +19,14 @@ from marianne_core.run.instrument.extract import (
     says_success,
     usage_in_text,
 )
-from marianne_core.run.instrument.json_text import JsonLines, parse_output
+from marianne_core.run.instrument.json_text import parse_output
 from marianne_core.run.instrument.patterns import (
     PatternError,
     PatternTimeoutError,
     compile_pattern,
     search,
 )
+from marianne_core.run.instrument.progress import Progress
 from marianne_core.run.instrument.reset_time import Reset, read_reset
 from marianne_core.run.instrument.tails import last_line, one_line, tail_of
 
@@ -33,7 +34,6 @@ JSON_LIMIT = 32 * 1024 * 1024
 """Largest stdout, in bytes, that is parsed as one JSON document; more is taken as plain text."""
 _TEXT_LIMIT = 1024 * 1024
 """How much of the end of plain text is searched for a success and for what was used, in bytes."""
-_CHUNK = 1024 * 1024
 _INLINE = 64 * 1024
 """Output up to this size is read in the event loop: it takes less time than asking a thread."""
 _INLINE_FAILURE = 8 * 1024
@@ -115,6 +115,7 @@ class ResultReader:
         """Raises InputError for a path or pattern of the profile that cannot be used."""
         output, errors = cli.output, cli.errors
         self._format = output.format
+        self._dialect = output.dialect
         self._speaks_by_path = output.format != "text" and output.error_path is not None
         self._success = frozenset(errors.success_exit_codes)
         self._own = frozenset(errors.own_exit_codes)
@@ -131,10 +132,21 @@ class ResultReader:
         self._answer_is_a_report = errors.success_event_type in (None, output.completion_event_type)
         self._verdict_counts = self._success_is_said or self._success_pattern is not None
 
+    def progress(self) -> Progress | None:
+        """What reads a stream of events while it is written; None for other output."""
+        return Progress(self._extractor, self._dialect) if self._format == "jsonl" else None
+
     async def read(
-        self, exit_status: int, stdout: Path | str, stderr: Path | str
+        self,
+        exit_status: int,
+        stdout: Path | str,
+        stderr: Path | str,
+        progress: Progress | None = None,
     ) -> InstrumentResult:
-        """As `read_now`; large output is read in a thread."""
+        """As `read_now`; large output is read in a thread, events in slices, from where `progress`
+        ends."""
+        if self._format == "jsonl":
+            return await self._read_on(exit_status, stdout, stderr, progress)
         if exit_status in self._success:
             if self._format == "text" and not self._text_is_read:
                 return InstrumentResult(True)
@@ -148,6 +160,24 @@ class ResultReader:
         # The shortest text can keep a bad pattern busy.
         return await asyncio.to_thread(self.read_now, exit_status, stdout, stderr)
 
+    async def _read_on(
+        self,
+        exit_status: int,
+        stdout: Path | str,
+        stderr: Path | str,
+        progress: Progress | None,
+    ) -> InstrumentResult:
+        """In the loop and not in a thread: threads that parse make it wait longer than a slice."""
+        read = progress or Progress(self._extractor, self._dialect)
+        while read.read_on(stdout):  # noqa: ASYNC110 - nobody is waited for
+            await asyncio.sleep(0)
+        found, warnings = read.finish(), _skipped(read)
+        if exit_status in self._success and (found.succeeded or not self._verdict_counts):
+            return _success(found, warnings)
+        if not self._patterns and _size(stdout) + _size(stderr) <= _INLINE_FAILURE:
+            return self._judge(exit_status, found, warnings, stdout, stderr)
+        return await asyncio.to_thread(self._judge, exit_status, found, warnings, stdout, stderr)
+
     def read_now(
         self, exit_status: int, stdout: Path | str, stderr: Path | str
     ) -> InstrumentResult:
@@ -158,6 +188,17 @@ class ResultReader:
         """
         warnings: list[str] = []
         found = self._extract(stdout, warnings)
+        return self._judge(exit_status, found, warnings, stdout, stderr)
+
+    def _judge(
+        self,
+        exit_status: int,
+        found: Extract,
+        warnings: list[str],
+        stdout: Path | str,
+        stderr: Path | str,
+    ) -> InstrumentResult:
+        """The result, from what was taken out of stdout."""
         good = exit_status in self._success
         if good and (found.succeeded or not self._verdict_counts):
             return _success(found, warnings)
@@ -218,19 +259,15 @@ class ResultReader:
     def _extract(self, stdout: Path | str, warnings: list[str]) -> Extract:
         if self._format == "text":
             return self._extract_from_text(stdout, warnings) if self._text_is_read else Extract()
+        if self._format == "jsonl":
+            progress = Progress(self._extractor, self._dialect)
+            while progress.read_on(stdout):
+                pass
+            found = progress.finish()
+            warnings += _skipped(progress)
+            return found
         try:
             with open(stdout, "rb", buffering=0) as file:
-                if self._format == "jsonl":
-                    lines = JsonLines()
-                    events = self._extractor.events()
-                    while chunk := file.read(_CHUNK):
-                        for value in lines.feed(chunk):
-                            events.take(value)
-                    for value in lines.finish():
-                        events.take(value)
-                    if lines.skipped:
-                        warnings.append(f"{lines.skipped} lines of stdout are not JSON")
-                    return events.found()
                 data = file.read(JSON_LIMIT + 1) or b""
         except FileNotFoundError:
             return Extract()
@@ -287,6 +324,10 @@ class ResultReader:
                     told = texts[0] if text is not texts[0] else ""
                     return one_line(told) or _line_around(text, match) or pattern.pattern
         return ""
+
+
+def _skipped(progress: Progress) -> list[str]:
+    return [f"{progress.skipped} lines of stdout are not JSON"] if progress.skipped else []
 
 
 def _success(found: Extract, warnings: list[str]) -> InstrumentResult:
