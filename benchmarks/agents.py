@@ -151,7 +151,8 @@ async def bare_lag(agents: int, lines: int, rate: int) -> dict[str, float]:
     """How late a loop is that does nothing beside the same programs."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mzt-bench-"))
-        files = [stack.enter_context(open(f"{folder}/{n}.out", "wb")) for n in range(agents)]
+        paths = [Path(folder, f"{number}.out") for number in range(agents)]
+        files = [stack.enter_context(path.open("wb")) for path in paths]
         probe = Probe()
         probing = asyncio.create_task(probe.run())
 

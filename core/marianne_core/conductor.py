@@ -298,6 +298,7 @@ class Conductor:
         for number, sheet in enumerate(picture["sheets"]):
             if sheet["status"] == SheetStatus.IN_PROGRESS:
                 sheet["reason"] = self._engine.stage.doing(run_id, sheet["num"]) or sheet["reason"]
+                sheet["so_far"] = self._engine.stage.so_far(run_id, sheet["num"])
             elif sheet["status"] in _MAY_WAIT and (
                 wait := self._engine.wait_of(run_id, sheet["num"])
             ):

@@ -137,10 +137,18 @@ def numbers_words(sheets: Iterable[Sheet]) -> str:
 
 
 def note(sheet: Sheet) -> str:
-    """The reason in one clean line; a failure without one names its exit status."""
+    """The reason in one clean line; a failure without one names its exit status, a running sheet what
+    its agent has used so far."""
     reason = one_line(sheet.get("reason") or "")
     if not reason and sheet["status"] == "failed" and sheet.get("exit_code") is not None:
         return f"exit status {sheet['exit_code']}"
+    used = sheet.get("so_far")
+    if not reason and used:
+        # Imported here: few sheets run an agent, and a status is to be there in a moment.
+        from marianne_core.read.dialects.values import so_far
+
+        read, written = used.get("input_tokens") or 0, used.get("output_tokens") or 0
+        return so_far(read, written, used.get("cost_usd") or 0)
     return reason
 
 

@@ -76,6 +76,7 @@ def test_hello_plays_three_movements(look: Mzt, place: Path) -> None:
         "reason",
         "started_at",
         "finished_at",
+        "so_far",
     ]
     assert document["status"] == "completed"
 

@@ -23,6 +23,7 @@ from marianne_core.read.dialects import formatter_of
 from marianne_core.read.redact import MARK
 from marianne_core.serve.server import SocketServer
 from marianne_core.serve.socket_client import SocketClient
+from marianne_tui.cli.picture import note
 from tests.conductor.house import PATIENCE, House, settled, submit, until
 from tests.serve.raw_client import RawClient
 
@@ -342,6 +343,20 @@ async def test_a_client_that_does_not_read_costs_nothing(hall: Hall) -> None:
         size = await asyncio.to_thread(size_of_all)
     assert size == MEGABYTES * 1_000_000 + (MEGABYTES * 1_000_000 - 1) // 99
     await until(lambda: not open_files(hall.house.root), "the file is closed")
+
+
+async def test_what_a_running_agent_has_used_is_in_the_status(
+    hall: Hall, client: SocketClient
+) -> None:
+    await hall.play("sing", "instrument: singer")
+    async with asyncio.timeout(PATIENCE):
+        while (used := (await client.status("song"))["sheets"][0]["so_far"]) is None:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.05)
+    assert used == {"input_tokens": 123, "output_tokens": 1, "cost_usd": None}
+    assert note((await client.status("song"))["sheets"][0]) == "so far: 123 tokens in, 1 out"
+    hall.house.put("go")
+    await settled(hall.conductor)
+    assert (await client.status("song"))["sheets"][0]["so_far"] is None
 
 
 async def test_a_client_that_goes_away_leaves_nothing(hall: Hall) -> None:

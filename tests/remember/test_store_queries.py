@@ -359,6 +359,7 @@ async def test_status_has_the_keys_that_are_promised(store, submit) -> None:
                 "reason": "",
                 "started_at": 3.0,
                 "finished_at": 4.0,
+                "so_far": None,
             },
             {
                 "num": 2,
@@ -370,6 +371,7 @@ async def test_status_has_the_keys_that_are_promised(store, submit) -> None:
                 "reason": "",
                 "started_at": None,
                 "finished_at": None,
+                "so_far": None,
             },
         ],
     }

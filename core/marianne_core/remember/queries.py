@@ -302,7 +302,8 @@ def status_dict(
 ) -> dict[str, Any]:
     """A run as `mzt status --json` prints it. Times are seconds since the epoch, or None.
 
-    `interrupted` says that no conductor works on a run that is active.
+    `interrupted` says that no conductor works on a run that is active. `so_far`, what a running
+    sheet has used, is known to its conductor alone.
     """
     return {
         "job_id": run.job_id,
@@ -323,6 +324,7 @@ def status_dict(
                 "reason": sheet.reason,
                 "started_at": sheet.started_at,
                 "finished_at": sheet.finished_at,
+                "so_far": None,
             }
             for sheet in sheets
         ],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -117,6 +117,12 @@ class Stage:
         """What a sheet's living attempt is busy with, where that is not plainly its work."""
         attempt = self._playing.get((run_id, num))
         return attempt.doing if attempt is not None else ""
+
+    def so_far(self, run_id: int, num: int) -> dict[str, float | None] | None:
+        """What a sheet's living attempt has used until about a second ago; None where nothing tells."""
+        attempt = self._playing.get((run_id, num))
+        used = None if attempt is None or attempt.progress is None else attempt.progress.so_far
+        return None if used is None else asdict(used)
 
     # --- orders of the baton --------------------------------------------------------------------
 
