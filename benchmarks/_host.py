@@ -20,6 +20,7 @@ from marianne_core.config.daemon import DaemonConfig
 from marianne_core.config.profiles import load_profiles
 from marianne_core.model.requests import SubmitRequest
 from marianne_core.remember.home import Home
+from marianne_core.run.processes import become_subreaper
 from marianne_core.serve.server import SocketServer
 
 PROBE_SECONDS = 0.005
@@ -79,7 +80,8 @@ async def play(conductor: Conductor, scores: list[Path]) -> None:
 async def main(folder: Path, idle: float, scores: list[Path]) -> None:
     profiles = load_profiles([folder / "instruments"])
     home = Home(folder / "state")
-    conductor = Conductor(DaemonConfig(max_concurrent_sheets=100), home, profiles=profiles)
+    config = DaemonConfig(max_concurrent_sheets=100)
+    conductor = Conductor(config, home, profiles=profiles, subreaper=become_subreaper())
     async with conductor, SocketServer(home.socket, conductor):
         await play(conductor, [folder / "warm.yaml"])  # what is read and imported once
         probe = Probe()
