@@ -1,8 +1,8 @@
 """A conductor in a process of its own that plays scores, with a probe in its loop.
 
-`_host.py FOLDER IDLE SCORE...` prints, as one line of JSON, what it used and how late its loop was: after
-`FOLDER/warm.yaml`, first
-`IDLE` seconds with nothing to do, then while the scores are played. Its socket is in the state directory.
+`_host.py FOLDER IDLE AGENTS SCORE...` prints, as one line of JSON, what it used and how late its loop was
+after it has played `FOLDER/warm.yaml`: for `IDLE` seconds with nothing to do, then while the scores are
+played; with `AGENTS` from the moment on when so many play, which it tells them by the file `FOLDER/go`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ from marianne_core.serve.server import SocketServer
 
 PROBE_SECONDS = 0.005
 """How often the loop is asked whether it is late."""
+
+
+SETTLED_SECONDS = 2.0
+"""For agents that were started to be ready."""
 
 
 class Probe:
@@ -68,32 +72,52 @@ async def measured(work: Any, probe: Probe) -> dict[str, float]:
     }
 
 
-async def play(conductor: Conductor, scores: list[Path]) -> None:
-    """Play scores to their end."""
+async def begin(conductor: Conductor, scores: list[Path]) -> None:
+    """Submit scores."""
     for score in scores:
         reply = await conductor.submit(SubmitRequest(str(score)))
         if reply.status != "accepted":
             raise SystemExit(reply.message)
-    await conductor.idle.wait()
 
 
-async def main(folder: Path, idle: float, scores: list[Path]) -> None:
+async def all_play(conductor: Conductor, agents: int) -> None:
+    """Wait until so many sheets are played, and have had time to start."""
+    while (await conductor.health())["active_sheets"] < agents:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(SETTLED_SECONDS)
+
+
+async def main(folder: Path, idle: float, agents: int, scores: list[Path]) -> None:
     profiles = load_profiles([folder / "instruments"])
     home = Home(folder / "state")
     config = DaemonConfig(max_concurrent_sheets=100)
     conductor = Conductor(config, home, profiles=profiles, subreaper=become_subreaper())
     async with conductor, SocketServer(home.socket, conductor):
-        await play(conductor, [folder / "warm.yaml"])  # what is read and imported once
+        await begin(conductor, [folder / "warm.yaml"])  # what is read and imported once
+        await conductor.idle.wait()
         probe = Probe()
         probing = asyncio.create_task(probe.run())
         nothing = await measured(asyncio.sleep(idle), probe)
-        work = await measured(play(conductor, scores), probe)
+
+        async def work() -> None:
+            if agents:
+                (folder / "go").touch()
+            else:
+                await begin(conductor, scores)
+            await conductor.idle.wait()
+
+        if agents:
+            await begin(conductor, scores)
+            await all_play(conductor, agents)
+        told = await measured(work(), probe)
         probing.cancel()
         jobs = {score.stem for score in scores}
         runs = [run for run in await conductor.list_jobs() if run["job_id"] in jobs]
     completed = sum(run["completed"] for run in runs)
-    print(json.dumps({"idle": nothing, "work": work, "completed": completed}))
+    print(json.dumps({"idle": nothing, "work": told, "completed": completed}))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), float(sys.argv[2]), [*map(Path, sys.argv[3:])]))
+    asyncio.run(
+        main(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), [*map(Path, sys.argv[4:])])
+    )

@@ -1,7 +1,7 @@
-"""A stand-in for an agent: `_stand_in.py LINES RATE` prints Claude's events, RATE of them a second.
+"""A stand-in for an agent: `_stand_in.py LINES RATE [GO]` prints Claude's events, RATE of them a second.
 
 It writes ten times a second, so that fifty of them leave a machine of two cores to those measured.
-RATE 0: all at once.
+RATE 0: all at once. It begins when the file GO is there: fifty interpreters that start are another load.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ def main() -> None:
     lines, rate = int(sys.argv[1]), int(sys.argv[2])
     events = _events()
     os.write(1, BEGIN)
+    while len(sys.argv) > 3 and not os.path.exists(sys.argv[3]):
+        time.sleep(0.1)
     block = b"".join(events[number % len(events)] for number in range(rate // _BATCHES or lines))
     size = rate // _BATCHES or lines
     start = time.monotonic()

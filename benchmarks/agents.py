@@ -10,17 +10,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
-from _host import Probe, cpu_seconds, measured
+from _host import SETTLED_SECONDS, Probe, cpu_seconds, measured
 from _report import machine
 
+from marianne_core.model.errors import MztError
 from marianne_core.model.output import OutputRequest
 from marianne_core.serve.socket_client import SocketClient
 
+T = TypeVar("T")
 HERE = Path(__file__).resolve().parent
 WATCHERS = 2
 MOST_AT_ONCE = 20
@@ -36,7 +39,7 @@ cli:
   command:
     executable: {python}
     prompt_via_stdin: true
-    extra_flags: ["-I", "-S", "{program}", "{lines}", "{rate}"]
+    extra_flags: ["-I", "-S", "{program}", "{lines}", "{rate}"{go}]
   output:
     format: jsonl
     dialect: claude
@@ -135,6 +138,7 @@ def lag(agents: int, rate: int, seconds: int, rounds: int) -> None:
         bare.append(asyncio.run(bare_lag(agents, lines, rate)))
         for case, watchers in cases.items():
             about = {"sheets": agents, "per_score": MOST_AT_ONCE, "lines": lines, "rate": rate}
+            about["together"] = True
             ours[case].append(play("stream", idle=0.5, watchers=watchers, **about)["work"])
     for case, told in ours.items():
         a, b = (median(one["p99"] for one in many) * 1e3 for many in (told, bare))
@@ -156,12 +160,17 @@ async def bare_lag(agents: int, lines: int, rate: int) -> dict[str, float]:
         probe = Probe()
         probing = asyncio.create_task(probe.run())
 
+        argv = [*agent(lines, rate), f"{folder}/go"]
+        processes = [
+            await asyncio.create_subprocess_exec(*argv, stdin=subprocess.DEVNULL, stdout=file)
+            for file in files
+        ]
+        await asyncio.sleep(SETTLED_SECONDS)
+
+        begin = Path(folder, "go").touch
+
         async def work() -> None:
-            argv = agent(lines, rate)
-            processes = [
-                await asyncio.create_subprocess_exec(*argv, stdin=subprocess.DEVNULL, stdout=file)
-                for file in files
-            ]
+            begin()
             await asyncio.gather(*(process.wait() for process in processes))
 
         told = await measured(work(), probe)
@@ -182,9 +191,13 @@ def play(
     rate: int,
     idle: float,
     per_score: int = 0,
+    together: bool = False,
     watchers: int = 0,
 ) -> dict[str, Any]:
-    """Play sheets, in one score or in several, under a conductor of its own; what that measured."""
+    """Play sheets, in one score or in several, under a conductor of its own; what that measured.
+
+    `together`: they begin when all are there, and only that is measured.
+    """
     with tempfile.TemporaryDirectory(prefix="mzt-bench-") as place:
         folder = Path(place)
         (folder / "instruments").mkdir()
@@ -194,15 +207,34 @@ def play(
             program=HERE / "_stand_in.py",
             lines=lines,
             rate=rate,
+            go=f', "{folder / "go"}"' if together else "",
+        )
+        # The profile of what is played first does not wait.
+        (folder / "instruments" / "warm.yaml").write_text(
+            _PROFILE.format(
+                name="warm",
+                python=sys.executable,
+                program=HERE / "_stand_in.py",
+                lines=9,
+                rate=0,
+                go="",
+            )
         )
         (folder / "instruments" / f"{name}.yaml").write_text(profile)
-        (folder / "warm.yaml").write_text(_SCORE.format(name=name, sheets=2, at_once=2))
+        (folder / "warm.yaml").write_text(_SCORE.format(name="warm", sheets=2, at_once=2))
         scores = []
         for start in range(0, sheets, per_score or sheets):
             count = min(per_score or sheets, sheets - start)
             scores.append(folder / f"{name}{len(scores)}.yaml")
             scores[-1].write_text(_SCORE.format(name=name, sheets=count, at_once=MOST_AT_ONCE))
-        argv = [sys.executable, str(HERE / "_host.py"), place, str(idle), *map(str, scores)]
+        argv = [
+            sys.executable,
+            str(HERE / "_host.py"),
+            place,
+            str(idle),
+            str(sheets if together else 0),
+        ]
+        argv += map(str, scores)
         host = subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=folder)
         watching = [_watcher(folder, sheet + 1) for sheet in range(watchers)]
         said, _ = host.communicate()
@@ -224,20 +256,24 @@ def _watcher(folder: Path, sheet: int) -> subprocess.Popen[bytes]:
 
 async def watch(socket: Path, sheet: int) -> None:
     """Follow what a sheet writes, to its end."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            client = await SocketClient.connect(socket)
-            pieces = await client.follow_output(OutputRequest("stream0", sheet))
-            break
-        except Exception:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.05)
+    client = await _in_time(lambda: SocketClient.connect(socket))
+    pieces = await _in_time(lambda: client.follow_output(OutputRequest("stream0", sheet)))
     async for _ in pieces:
         pass
     assert pieces.outcome is not None
     await client.close()
+
+
+async def _in_time(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until there is an answer: the host, or its job, may not be there yet."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return await ask()
+        except MztError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -140,11 +140,12 @@ class Conclusion:
         """What the attempt's output says."""
         reader = self._ensemble.reader(attempt.run.plan.sheets[attempt.num - 1].instrument)
         out, err = attempt.files.name("out"), attempt.files.name("err")
-        return await with_means(
-            attempt,
-            "its result cannot be read",
-            lambda: reader.read(status, out, err, attempt.progress),
-        )
+
+        async def read() -> InstrumentResult:
+            await self._readings.to_the_end(attempt)
+            return await reader.read(status, out, err, attempt.progress)
+
+        return await with_means(attempt, "its result cannot be read", read)
 
     def _without_room(self, folder: Path, outcome: Outcome) -> Outcome:
         """It could not write what it had to say: nobody knows what would have become of it."""

@@ -53,6 +53,8 @@ class Outputs:
         self._profiles = profiles
         self._written = written
         self._streams: set[FileStream] = set()
+        self._turn = asyncio.Lock()
+        """One slice at a time, however many streams there are."""
 
     async def page(self, request: OutputRequest) -> OutputPage:
         """A part of the output as it is now. Raises InputError, and StateError for a file that cannot
@@ -91,6 +93,7 @@ class Outputs:
             request,
             look,
             bus=self._bus,
+            turn=self._turn,
             look_again=again,
             place=lambda row: self._place(look, row, request),
             closed=self._streams.discard,

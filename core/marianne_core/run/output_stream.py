@@ -37,13 +37,14 @@ class FileStream:
         look: Look,
         *,
         bus: EventBus,
+        turn: asyncio.Lock,
         look_again: Callable[[], Awaitable[Look | None]],
         place: Callable[[AttemptRow], tuple[Path, str]],
         closed: Callable[[FileStream], None],
         offset: int,
     ) -> None:
         """`look` is what was found, and `place` says file and dialect of an attempt; the first one is
-        read from `offset` on."""
+        read from `offset` on. Who has the `turn` reads a slice."""
         self.outcome: OutputEnd | None = None
         """Why nothing more comes."""
         self._request = request
@@ -52,6 +53,7 @@ class FileStream:
         self._place = place
         self._closed = closed
         self._bus = bus
+        self._turn = turn
         self._wake = asyncio.Event()
         self._changed = True
         self._looked = 0.0
@@ -68,11 +70,10 @@ class FileStream:
 
     async def __anext__(self) -> OutputPiece:
         while not self._over:
-            await asyncio.sleep(0)  # others have the loop between two slices
             if self._changed or asyncio.get_running_loop().time() - self._looked > _SLOW_LOOK:
                 await self._ask()
                 continue
-            piece, more = self._file.read_on() if self._file is not None else (None, False)
+            piece, more = await self._read_on()
             if piece is not None:
                 return piece
             if more:
@@ -87,6 +88,12 @@ class FileStream:
             elif not self._go_on():
                 await self._woken(_NAP if self._look.coming else _SLOW_LOOK)
         raise StopAsyncIteration
+
+    async def _read_on(self) -> tuple[OutputPiece | None, bool]:
+        """A slice, when it is this stream's turn; others have the loop between two slices."""
+        async with self._turn:
+            await asyncio.sleep(0)
+            return self._file.read_on() if self._file is not None else (None, False)
 
     async def aclose(self) -> None:
         """Give it up. Harmless when done twice."""

@@ -12,6 +12,7 @@ import logging
 from marianne_core.model.errors import MztError
 from marianne_core.run.active import Playing
 from marianne_core.run.ensemble import Ensemble
+from marianne_core.run.instrument.progress import Progress
 
 _PAUSE = 1.0
 """Seconds between two looks at what was added."""
@@ -27,6 +28,8 @@ class Readings:
         self._read: dict[str, Playing] = {}
         """Attempts whose events are read, by their tokens."""
         self._task: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        """One slice at a time: fifty agents that end at once are fifty tasks that read."""
 
     def begin(self, attempt: Playing) -> None:
         """The attempt's program works: read what it prints, if that is events."""
@@ -42,8 +45,24 @@ class Readings:
             self._task = asyncio.create_task(self._go_on(), name="mzt-readings")
 
     def end(self, attempt: Playing) -> None:
-        """Its program is gone: whoever concludes it reads the rest."""
+        """Its program is gone."""
         self._read.pop(attempt.token, None)
+
+    async def to_the_end(self, attempt: Playing) -> None:
+        """Read what is left of an attempt that has ended. Raises OSError, and InputError for a profile
+        that cannot be used."""
+        if attempt.progress is None:
+            sheet = attempt.run.plan.sheets[attempt.num - 1]
+            attempt.progress = self._ensemble.reader(sheet.instrument).progress()
+        if attempt.progress is not None:
+            name = attempt.files.name("out")
+            while await self._slice(attempt.progress, name):
+                pass
+
+    async def _slice(self, progress: Progress, name: str) -> bool:
+        async with self._turn:
+            await asyncio.sleep(0)
+            return progress.read_on(name)
 
     async def close(self) -> None:
         """Read nothing more."""
@@ -56,18 +75,16 @@ class Readings:
         try:
             while self._read:
                 await asyncio.sleep(_PAUSE)
-                for token, attempt in tuple(self._read.items()):
-                    if token in self._read:
-                        await self._catch_up(attempt)
+                for attempt in tuple(self._read.values()):
+                    await self._catch_up(attempt)
         finally:
             self._task = None
 
     async def _catch_up(self, attempt: Playing) -> None:
         name = attempt.files.name("out")
         try:
-            while attempt.progress is not None and attempt.progress.read_on(name):
-                await asyncio.sleep(0)
-                if attempt.token not in self._read:
+            while attempt.token in self._read and attempt.progress is not None:
+                if not await self._slice(attempt.progress, name):
                     return
         except OSError:
             # Nothing is lost: who concludes the attempt reads on from here, and says what is wrong.
