@@ -21,6 +21,7 @@ from marianne_core.model.output import OutputPiece, OutputRequest, OutputStream
 from marianne_core.model.states import JobStatus
 from marianne_core.read.dialects import formatter_of
 from marianne_core.read.redact import MARK
+from marianne_core.run import output_stream
 from marianne_core.serve.server import SocketServer
 from marianne_core.serve.socket_client import SocketClient
 from marianne_tui.cli.picture import note
@@ -398,3 +399,28 @@ async def test_a_huge_file_of_events_does_not_hold_the_loop(hall: Hall) -> None:
     assert turns >= path.stat().st_size // (16 * 1024)
     expected = formatter_of("claude")
     assert told == expected.feed(path.read_bytes()) + expected.finish()
+
+
+async def test_many_streams_take_turns(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, the loop is held for one slice."""
+    await hall.play("seq 1 200000")
+    await settled(hall.conductor)
+    read, held = output_stream._Following.read_on, [0]
+
+    def counted(file: output_stream._Following) -> tuple[OutputPiece | None, bool]:
+        held[-1] += 1
+        return read(file)
+
+    async def mark_turns() -> None:
+        while True:
+            held.append(0)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(output_stream._Following, "read_on", counted)
+    streams = [await hall.conductor.follow_output(OutputRequest("song", 1)) for _ in range(10)]
+    marking = asyncio.create_task(mark_turns())
+    told = await asyncio.gather(*map(rest_of, streams))
+    marking.cancel()
+    assert len({text_of(pieces) for pieces in told}) == 1
+    assert sum(held) > 10 * 1_000_000 // output_stream.SLICE
+    assert max(held) == 1

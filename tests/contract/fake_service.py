@@ -84,6 +84,10 @@ class FakeOutput:
         self._told = 0
         self._closed = False
 
+    @property
+    def ended(self) -> bool:
+        return self._closed or self.outcome is not None
+
     def __aiter__(self) -> AsyncIterator[OutputPiece]:
         return self
 

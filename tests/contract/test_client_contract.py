@@ -380,10 +380,12 @@ async def test_output_is_followed_to_the_sheets_end(client: Client, world: World
     async with asyncio.timeout(SECONDS):
         told = (await anext(pieces)).text
         assert told == "begun\n"
+        assert not pieces.ended
         assert pieces.outcome is None
         world.release()
         told += "".join([piece.text async for piece in pieces])
     assert told == "begun\ndone\n"
+    assert pieces.ended
     assert pieces.outcome is not None
     assert pieces.outcome.status == "completed"
 

@@ -111,6 +111,11 @@ class OutputStream(Protocol):
     outcome: OutputEnd | None
     """Set when the stream has come to its end; None: it was given up, or the conductor left."""
 
+    @property
+    def ended(self) -> bool:
+        """Nothing more comes, for whatever reason."""
+        ...
+
     def __aiter__(self) -> AsyncIterator[OutputPiece]: ...
 
     async def __anext__(self) -> OutputPiece: ...

@@ -65,6 +65,11 @@ class FileStream:
         if first is not None:
             self._begin(first, offset)
 
+    @property
+    def ended(self) -> bool:
+        """Nothing more comes, for whatever reason."""
+        return self._over
+
     def __aiter__(self) -> AsyncIterator[OutputPiece]:
         return self
 

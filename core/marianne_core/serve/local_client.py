@@ -18,7 +18,8 @@ class LocalClient:
 
     def __init__(self, service: Service) -> None:
         self._service: Service | None = service
-        self._streams: list[EventStream | OutputStream] = []
+        self._streams: list[EventStream] = []
+        self._outputs: list[OutputStream] = []
 
     async def submit(self, request: SubmitRequest) -> SubmitReply:
         """See `Client.submit`."""
@@ -83,15 +84,19 @@ class LocalClient:
     async def follow_output(self, request: OutputRequest) -> OutputStream:
         """See `Client.follow_output`."""
         pieces = await self._conductor.follow_output(request)
-        self._streams.append(pieces)
+        # A view that goes from sheet to sheet opens one after the other.
+        self._outputs = [*(each for each in self._outputs if not each.ended), pieces]
         return pieces
 
     async def close(self) -> None:
         """End the streams that were opened here, and let go of the conductor."""
         self._service = None
         streams, self._streams = self._streams, []
+        outputs, self._outputs = self._outputs, []
         for stream in streams:
             await stream.aclose()
+        for output in outputs:
+            await output.aclose()
 
     @property
     def _conductor(self) -> Service:

@@ -51,6 +51,11 @@ class SocketOutput:
             raise
         return cls(messages)
 
+    @property
+    def ended(self) -> bool:
+        """Nothing more comes, for whatever reason."""
+        return self._ended
+
     def __aiter__(self) -> AsyncIterator[OutputPiece]:
         return self
 

@@ -28,7 +28,8 @@ class SocketClient:
     def __init__(self, path: Path, calls: Calls) -> None:
         self._path = path
         self._calls = calls
-        self._streams: list[SocketStream | SocketOutput] = []
+        self._streams: list[SocketStream] = []
+        self._outputs: list[SocketOutput] = []
 
     @classmethod
     async def connect(
@@ -142,14 +143,18 @@ class SocketClient:
         """See `Client.follow_output`."""
         self._calls.check()
         pieces = await SocketOutput.open(self._path, request)
-        self._streams.append(pieces)
+        # A view that goes from sheet to sheet opens one after the other.
+        self._outputs = [*(each for each in self._outputs if not each.ended), pieces]
         return pieces
 
     async def close(self) -> None:
         """See `Client.close`; open streams end."""
         streams, self._streams = self._streams, []
+        outputs, self._outputs = self._outputs, []
         for stream in streams:
             await stream.aclose()
+        for output in outputs:
+            await output.aclose()
         await self._calls.close()
 
     async def _command(self, method: str, params: dict[str, Any]) -> Receipt:
