@@ -12,8 +12,11 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from marianne_core.conductor import Conductor
 from marianne_core.config.daemon import DaemonConfig
@@ -54,6 +57,22 @@ class Probe:
         }
 
 
+@contextmanager
+def steps() -> Iterator[list[float]]:
+    """CPU seconds of the longest step that the loop takes inside: what the machine does beside it, and
+    whom it lets wait, is not in that."""
+    longest = [0.0]
+    run = asyncio.Handle._run
+
+    def timed(handle: asyncio.Handle) -> None:
+        start = time.thread_time()
+        run(handle)
+        longest[0] = max(longest[0], time.thread_time() - start)
+
+    with patch.object(asyncio.Handle, "_run", timed):
+        yield longest
+
+
 def cpu_seconds() -> float:
     """What this process has used, its threads included and its children not."""
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -61,13 +80,15 @@ def cpu_seconds() -> float:
 
 
 async def measured(work: Any, probe: Probe) -> dict[str, float]:
-    """Seconds, CPU seconds and lateness of a coroutine."""
+    """Seconds, CPU seconds and lateness of a coroutine, and the longest step meanwhile."""
     probe.late.clear()
     start, used = time.perf_counter(), cpu_seconds()
-    await work
+    with steps() as longest:
+        await work
     return {
         "seconds": time.perf_counter() - start,
         "cpu": cpu_seconds() - used,
+        "step": longest[0],
         **probe.take(),
     }
 
