@@ -376,6 +376,23 @@ async def test_a_client_that_goes_away_leaves_nothing(hall: Hall) -> None:
     await settled(hall.conductor)
 
 
+async def test_clients_that_go_away_at_once_leave_nothing(hall: Hall) -> None:
+    await hall.play("echo out; while [ ! -e go ]; do sleep 0.02; done")
+    watchers = hall.conductor.bus.subscribers
+    params = {"job_id": "song", "sheet": 1, "follow": True}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "job.output", "params": params}
+    for turns in range(40):
+        raw = await RawClient.connect(hall.path)
+        await raw.send(json.dumps(request).encode() + b"\n")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        raw.hang_up()
+    await until(lambda: hall.conductor.bus.subscribers == watchers, "nobody listens any more")
+    assert open_files(hall.house.root) == 0
+    hall.house.put("go")
+    await settled(hall.conductor)
+
+
 async def test_a_huge_file_of_events_does_not_hold_the_loop(hall: Hall) -> None:
     """Each slice of it is short, also where nobody waits between two of them."""
     hall.house.put("go")

@@ -81,7 +81,7 @@ class Connection:
             if not self._reading.cancelled():
                 self._reading.result()
             if self._grace is None:
-                await _cancel(set(self._streams))
+                await self._end_streams()
             await self._finish()
             self._writer.close()
             await self._writer.wait_closed()
@@ -91,7 +91,8 @@ class Connection:
             # Whatever still waits in the buffer goes nowhere: a client that does not read must
             # not keep the connection.
             self._writer.transport.abort()
-            await _cancel({self._reading, *self._streams, *self._calls})
+            await _cancel({self._reading, *self._calls})
+            await self._end_streams()
 
     def leave(self, grace: float) -> None:
         """Read no more requests; commands and streams get `grace` seconds to end, then hang up."""
@@ -144,6 +145,12 @@ class Connection:
         if under_way:
             _, late = await asyncio.wait(under_way, timeout=self._grace)
             await _cancel(late)
+
+    async def _end_streams(self) -> None:
+        streams = dict(self._streams)
+        await _cancel(set(streams))
+        for stream in streams.values():
+            await stream.aclose()  # a task that had not begun has closed nothing
 
     async def _answer(self, line: bytes) -> None:
         request = Request("")
