@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,9 +16,10 @@ from marianne_core.conductor import Conductor
 from marianne_core.config.daemon import DaemonConfig
 from marianne_core.config.profiles import load_profiles
 from marianne_core.remember.rows import AttemptRow
-from marianne_core.run.attempt_files import AttemptFiles
+from marianne_core.run.attempt_files import AttemptFiles, read_status
 from tests.conductor.house import House, submit
-from tests.real_cli.agents import Agent
+from tests.real_cli.agents import KEY, Agent, folder
+from tests.real_cli.recordings import PROOF, Case, record
 
 PATIENCE = 200.0
 """Seconds that a test waits for a program; it fails then."""
@@ -92,6 +94,29 @@ class Stage(House):
         """The only attempt that there was."""
         (row,) = self.attempts()
         return row
+
+    def record(self, case: str) -> None:
+        """Keep what the first attempt printed as a fixture for the fast tests of parsing."""
+        row = self.attempts()[0]
+        files = AttemptFiles(self.home.run_dir(self.row().run_id), 1, row.attempt)
+        status = read_status(files.status).exit_status
+        assert status is not None
+        places = {
+            str(self.root / "home"): "/home/player",
+            str(self.workspace): "/work",
+            str(self.root): "/stage",
+            str(folder().resolve()): "/programs",
+            str(folder()): "/programs",
+            str(Path.home()): "/home/somebody",
+            KEY: "[KEY]",
+        }
+        # Some programs name folders of theirs after the path that they work in.
+        for path in (self.workspace, self.root):
+            places[re.sub(r"[^A-Za-z0-9]", "-", str(path))] = places[str(path)].replace("/", "-")
+        recorded = Case(self.agent.instrument, f"{PROOF}{case}")
+        found = record(recorded, files, status, places=places, folder=self.root / "recorded")
+        stored = {key: getattr(row, key) for key in ("input_tokens", "output_tokens", "code")}
+        assert {key: found.get(key) for key in stored} == stored
 
     def output(self) -> str:
         """What the program has written to stdout so far."""

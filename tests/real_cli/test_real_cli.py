@@ -79,6 +79,7 @@ async def test_plain(stage: Stage) -> None:
     attempt = stage.attempt()
     assert (attempt.ended, attempt.input_tokens, attempt.output_tokens) == ("ok", READ, WRITTEN)
     assert attempt.cost_usd == pytest.approx(stage.agent.cost)
+    stage.record("plain")
 
 
 async def test_writes(stage: Stage) -> None:
@@ -93,6 +94,7 @@ async def test_writes(stage: Stage) -> None:
         READ * stand_in.played,
         WRITTEN * stand_in.played,
     )
+    stage.record("write")
 
 
 async def test_limit(stage: Stage) -> None:
@@ -114,12 +116,14 @@ async def test_limit(stage: Stage) -> None:
     assert answered.ended == "ok", answered.reason
     (sheet,) = stage.sheet_rows()
     assert (sheet.retries_used, sheet.waits_used) == (0, 1)
+    stage.record("limit")
 
 
 async def test_overload(stage: Stage) -> None:
     with service(stage, stage.agent.overload):
         attempt = await _in_vain(stage, "overload")
     assert attempt.code == "E103", attempt.reason
+    stage.record("overload")
 
 
 async def test_refused(stage: Stage) -> None:
@@ -128,6 +132,7 @@ async def test_refused(stage: Stage) -> None:
         stage.point_at(f"http://127.0.0.1:{nobody.getsockname()[1]}")
         attempt = await _in_vain(stage, "refused")
     assert attempt.code == "E901", attempt.reason
+    stage.record("refused")
 
 
 async def test_cancel(stage: Stage) -> None:

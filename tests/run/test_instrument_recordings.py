@@ -4,184 +4,71 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from marianne_core.config.profiles import load_profiles
-from marianne_core.model.outcome import Ended, Outcome
-from marianne_core.run.attempt_files import AttemptFiles, read_end
-from marianne_core.run.instrument.failures import outcome_of
+from marianne_core.model.outcome import Outcome
+from marianne_core.read.redact import redact
 from marianne_core.run.instrument.reset_time import Reset
 from marianne_core.run.instrument.result import ErrorType, InstrumentResult, ResultReader
+from tests.real_cli import recordings
+from tests.real_cli.agents import AGENTS
+from tests.real_cli.recordings import PROOF, RECORDED, RECORDINGS, Case
+from tests.real_cli.turns import READ, WRITTEN
 
-RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"
 PROFILES = load_profiles()
 OLDER = "claude-code-2.1.197"
-RECORDED = 1767200000.0
-"""When the programs are pretended to have printed that: 2025-12-31, 16:53:20 UTC."""
 
 
 def read(instrument: str, case: str, folder: Path) -> tuple[InstrumentResult, Outcome]:
     """The result and the outcome of a recorded turn, by the built-in profile."""
-    profile = PROFILES.get(instrument.removesuffix("-2.1.197"))
-    assert profile is not None
-    assert profile.cli is not None
-    files = AttemptFiles(folder, 1, 1)
-    recorded = RECORDINGS / instrument
-    for ending, path in (("out", files.stdout), ("err", files.stderr)):
-        source = recorded / f"{case}.{ending}"
-        if source.exists():
-            shutil.copy(source, path)
-        else:
-            path.touch()
-        os.utime(path, (RECORDED, RECORDED))
-    status = (recorded / f"{case}.status").read_text().strip()
-    files.status.write_text(f"77\n={status}\n")
-    end = read_end(files, "recorded", None)
-    assert end.exit_status == int(status)
-    result = ResultReader(profile.cli).read_now(end.exit_status, files.stdout, files.stderr)
-    return result, outcome_of(end, result)
+    return recordings.read(Case(instrument, case), folder)
 
 
-class Turn(NamedTuple):
-    """A turn that succeeded."""
-
-    instrument: str
-    case: str
-    text: str | None
-    """None: the whole output is the answer."""
-    read: int
-    written: int
-    cost: float | None
-
-
-TURNS = [
-    # 1,000 tokens read from a cache and 200 written to it beside 123 others.
-    Turn("claude-code", "plain", "plain stream done.", 1323, 45, 0.001296),
-    Turn("claude-code", "write", "The stub model says: done.", 246, 90, 0.001392),
-    Turn("claude-code", "no-skip-permission", "The stub model says: done.", 246, 90, 0.001392),
-    Turn(OLDER, "plain", "v197 plain stream done.", 1323, 45, 0.002094),
-    Turn(OLDER, "write", "The stub model says: done.", 246, 90, 0.002088),
-    # Of the 123 tokens 100 came from a cache, of the 45 were 20 reasoning.
-    Turn("codex-cli", "plain", "plain json done.", 123, 45, None),
-    Turn("codex-cli", "write", "The stub model says: done.", 246, 90, None),
-    Turn("codex-cli", "retry-limit", "rl", 123, 45, None),
-    Turn("opencode", "plain", "plain json done.", 123, 45, 0.000774),
-    Turn("opencode", "write", "The stub model says: done.", 246, 90, 0.002088),
-    Turn("opencode", "limit-then-ok", "lto", 123, 45, 0.001044),
-    Turn("gemini-cli", "plain", "plain stream done.", 123, 45, None),
-    Turn("gemini-cli", "write", "The stub model says: done.", 246, 90, None),
-    Turn("aider", "message-file", None, 123, 45, 0.00076),
-    Turn("aider", "write", None, 123, 45, 0.00076),
-    Turn("aider", "plain-stdin", None, 246, 90, 0.0015),
-    Turn("cline-cli", "plain-arg", "plain arg done.", 123, 45, 0),
-    Turn("cline-cli", "backend-local", "The stub model says: done.", 246, 90, 0),
-]
-
-
-@pytest.mark.parametrize("turn", TURNS, ids=lambda turn: f"{turn.instrument}-{turn.case}")
-def test_a_turn_that_succeeds(turn: Turn, tmp_path: Path) -> None:
-    result, outcome = read(turn.instrument, turn.case, tmp_path)
-    assert outcome.ended is Ended.OK, outcome.reason
-    assert result.text == turn.text
-    assert (outcome.input_tokens, outcome.output_tokens) == (turn.read, turn.written)
-    assert outcome.cost_usd == (turn.cost if turn.cost is None else pytest.approx(turn.cost))
+@pytest.mark.parametrize("case", recordings.cases(), ids=str)
+def test_a_recorded_turn_is_read_like_this(case: Case, tmp_path: Path) -> None:
+    """`MARIANNE_GOLDEN=1` writes what is read anew; look at what changed."""
+    result, outcome = recordings.read(case, tmp_path)
+    found = recordings.told(result, outcome)
+    if os.environ.get("MARIANNE_GOLDEN"):
+        recordings.write_expected(case, found)
+    assert found == case.expected
     assert result.warnings == ()
-
-
-LIMIT, AUTH, BUSY, REFUSED, LATE = "E102", "E502", "E103", "E901", "E504"
-OTHER, KILLED = "E009", "E002"
-
-FAILURES = [
-    ("claude-code", "limit", LIMIT, "Request rejected (429) · This request would exceed your rate"),
-    ("claude-code", "oauth-limit", LIMIT, "You've hit your limit · resets 6:02am (UTC)"),
-    ("claude-code", "overload", BUSY, "API Error: 529 Overloaded."),
-    ("claude-code", "overload503", BUSY, "API Error: 503 "),
-    ("claude-code", "auth401", AUTH, "Invalid API key"),
-    ("claude-code", "nokey", AUTH, "Not logged in · Please run /login"),
-    ("claude-code", "refused", REFUSED, "ECONNREFUSED"),
-    ("claude-code", "max-budget", OTHER, "Reached maximum budget ($0.0001)"),
-    ("claude-code", "credit-400", OTHER, "Credit balance is too low"),
-    ("claude-code", "model-404", OTHER, "issue with the selected model (nosuch)"),
-    ("claude-code", "root-refused", OTHER, "cannot be used with root/sudo privileges"),
-    ("claude-code", "cancel-term", KILLED, "SIGTERM"),
-    (OLDER, "limit", LIMIT, "Request rejected (429)"),
-    (OLDER, "overload", BUSY, "529 Overloaded"),
-    (OLDER, "auth401", AUTH, "Invalid API key"),
-    (OLDER, "refused", REFUSED, "Unable to connect to API (ConnectionRefused)"),
-    ("codex-cli", "limit", LIMIT, "exceeded retry limit, last status: 429 Too Many Requests"),
-    ("codex-cli", "usage-limit", LIMIT, "or try again at 6:02 AM."),
-    ("codex-cli", "quota", LIMIT, "Quota exceeded."),
-    ("codex-cli", "overload", BUSY, "unexpected status 529"),
-    ("codex-cli", "overload503", BUSY, "unexpected status 503 Service Unavailable"),
-    ("codex-cli", "refused", REFUSED, "waiting for network"),
-    ("codex-cli", "auth401", AUTH, "unexpected status 401 Unauthorized"),
-    ("codex-cli", "nokey", AUTH, "Missing environment variable: `STUB_KEY`"),
-    ("codex-cli", "no-git", OTHER, "Not inside a trusted directory"),
-    ("codex-cli", "full-auto", OTHER, "exit status 2"),
-    ("codex-cli", "cancel-term", KILLED, "SIGTERM"),
-    ("opencode", "auth401", AUTH, "Incorrect API key provided: x."),
-    ("opencode", "bad-model", OTHER, "Unexpected server error."),
-    (
-        "opencode",
-        "limit-logs",
-        LIMIT,
-        "AI_APICallError: This request would exceed your rate limit.",
-    ),
-    ("opencode", "overload-logs", BUSY, "AI_APICallError: Overloaded"),
-    ("opencode", "refused-logs", REFUSED, "AI_APICallError: Cannot connect to API"),
-    ("opencode", "cancel-term", KILLED, "SIGTERM"),
-    (
-        "gemini-cli",
-        "limit",
-        LIMIT,
-        "This request would exceed your rate limit. Please retry in 30s.",
-    ),
-    ("gemini-cli", "overload503", BUSY, "The model is overloaded."),
-    ("gemini-cli", "auth401", AUTH, "API key not valid."),
-    ("gemini-cli", "nokey", AUTH, "Please set an Auth method"),
-    ("gemini-cli", "refused", REFUSED, "fetch failed"),
-    ("gemini-cli", "no-trust", OTHER, "not running in a trusted directory"),
-    ("gemini-cli", "cancel-term", OTHER, "exit status 0, but its output reports no success"),
-    ("aider", "limit", LIMIT, "litellm.RateLimitError"),
-    ("aider", "overload503", BUSY, "litellm.ServiceUnavailableError"),
-    ("aider", "refused", REFUSED, "litellm.InternalServerError"),
-    ("aider", "auth401", AUTH, "litellm.AuthenticationError"),
-    ("aider", "nokey", AUTH, "litellm.AuthenticationError"),
-    ("cline-cli", "limit", LIMIT, "Please retry in 3s."),
-    ("cline-cli", "auth401", AUTH, "Incorrect API key provided: x."),
-    ("cline-cli", "timeout", LATE, "run timed out after 3s"),
-    ("cline-cli", "cancel-term", OTHER, "exit status 0, but its output reports no success"),
-    ("cline-cli", "overload503", OTHER, "exit status 0, but its output reports no success"),
-]
-
-
-@pytest.mark.parametrize(
-    ("instrument", "case", "code", "words"), FAILURES, ids=[f"{f[0]}-{f[1]}" for f in FAILURES]
-)
-def test_a_turn_that_fails(
-    instrument: str, case: str, code: str, words: str, tmp_path: Path
-) -> None:
-    _, outcome = read(instrument, case, tmp_path)
-    assert outcome.ended is Ended.FAILED
-    assert outcome.code == code, outcome.reason
-    assert words in outcome.reason
     assert "\n" not in outcome.reason
 
 
-def test_every_recording_is_looked_at() -> None:
-    recorded = {(path.parent.name, path.stem) for path in RECORDINGS.glob("*/*.status")}
-    looked_at = {turn[:2] for turn in TURNS} | {failure[:2] for failure in FAILURES}
-    assert recorded == looked_at
+def test_every_file_belongs_to_a_recording() -> None:
+    known = {str(case.path("json").with_suffix("")) for case in recordings.cases()}
+    found = {str(path.with_suffix("")) for path in RECORDINGS.glob("*/*")}
+    assert found == known
 
 
-def test_what_was_spent_before_a_failure_counts(tmp_path: Path) -> None:
-    _, outcome = read("claude-code", "max-budget", tmp_path)
-    assert (outcome.input_tokens, outcome.output_tokens) == (123, 45)
-    assert outcome.cost_usd == pytest.approx(0.000696)
+_PROVED = {"plain", "write", "limit", "overload", "refused"}
+
+
+def test_the_proof_has_made_recordings_of_every_program() -> None:
+    """What it is about is what the stand-in did: the proof itself compares that."""
+    codes = {"limit": "E102", "overload": "E103", "refused": "E901"}
+    for agent in AGENTS:
+        for kind in _PROVED:
+            told = Case(agent.instrument, f"{PROOF}{kind}").expected
+            assert told["ended"] == ("failed" if kind in codes else "ok")
+            assert told.get("code") == codes.get(kind)
+            if kind == "plain":
+                assert (told["input_tokens"], told["output_tokens"]) == (READ, WRITTEN)
+                assert told["cost_usd"] == pytest.approx(agent.cost)
+
+
+def test_recordings_name_no_machine_and_nobody() -> None:
+    """Neither this machine, nor who made them, nor what opens anything."""
+    paths = re.compile(r"(?<![\w.-])/(home|root|Users|var/folders|mnt|opt)/(?!player\b)[\w.-]+")
+    for path in sorted(RECORDINGS.glob("*/*")):
+        text = path.read_text(encoding="utf-8")
+        assert redact(text) == text, path
+        assert paths.search(text) is None, (path, paths.search(text))
+        assert "pytest-of" not in text, path
 
 
 @pytest.mark.parametrize(
