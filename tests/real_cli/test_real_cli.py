@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from marianne_core.model.output import OutputRequest
 from marianne_core.remember.queries import open_reader
 from marianne_core.remember.rows import AttemptRow
 from tests.conductor.house import submit
@@ -161,6 +162,8 @@ async def test_output_grows(stage: Stage) -> None:
             await submit(conductor, stage.piece())
             await until(lambda: stand_in.played > len(write), "the program is in mid-turn")
             await until(lambda: done in stage.output(), "its output tells what it did")
+            shown = await conductor.output(OutputRequest("song", 1, offset=0))
+            assert done in shown.piece.text
             before = len(stage.output())
             assert (await stage.run(conductor)).status == "running"
             slow.enough.set()
