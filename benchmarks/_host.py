@@ -113,7 +113,7 @@ async def main(folder: Path, idle: float, agents: int, scores: list[Path]) -> No
     home = Home(folder / "state")
     config = DaemonConfig(max_concurrent_sheets=100)
     conductor = Conductor(config, home, profiles=profiles, subreaper=become_subreaper())
-    async with conductor, SocketServer(home.socket, conductor):
+    async with conductor, SocketServer(home.socket, conductor) as server:
         await begin(conductor, [folder / "warm.yaml"])  # what is read and imported once
         await conductor.idle.wait()
         probe = Probe()
@@ -131,6 +131,8 @@ async def main(folder: Path, idle: float, agents: int, scores: list[Path]) -> No
             await begin(conductor, scores)
             await all_play(conductor, agents)
         told = await measured(work(), probe)
+        while server.connections:  # noqa: ASYNC110 - who watches takes what is left
+            await asyncio.sleep(0.05)
         probing.cancel()
         jobs = {score.stem for score in scores}
         runs = [run for run in await conductor.list_jobs() if run["job_id"] in jobs]
