@@ -49,12 +49,13 @@ class Agent:
 
     def environment(self, home: Path, url: str) -> dict[str, str]:
         """What its conductor is started with. `url` is the service; nothing else can be reached."""
-        home.mkdir(parents=True, exist_ok=True)
+        (home / "tmp").mkdir(parents=True, exist_ok=True)
         path = os.pathsep.join([*_folders(), os.environ.get("PATH", os.defpath)])
         closed = "http://127.0.0.1:9"
         return {
             "PATH": path,
             "HOME": str(home),
+            "TMPDIR": str(home / "tmp"),
             "LANG": "C.UTF-8",
             "TERM": "dumb",
             # What a program wants from elsewhere (updates, reports) meets a closed door at once.

@@ -168,6 +168,9 @@ _SAME: tuple[tuple[str, str], ...] = (
 )
 _SAME_EVERYWHERE = [(re.compile(pattern), text) for pattern, text in _SAME]
 
+_NOW_AND_THEN = "[STARTUP] "
+"""Gemini says so or does not, as it happens."""
+
 _LIKE = 3
 """Equal lines in a row that are kept: how often a program tries again depends on the machine."""
 
@@ -199,4 +202,6 @@ def _numbered(found: re.Match[str], numbers: dict[str, int]) -> str:
 
 def _without_repeats(text: str) -> Iterator[str]:
     for line, repeats in groupby(text.splitlines(keepends=True)):
+        if line.startswith(_NOW_AND_THEN):
+            continue
         yield from [line] * min(_LIKE, sum(1 for _ in repeats))

@@ -31,6 +31,7 @@ PLACES = {"/tmp/x/home": "/home/player", "/tmp/x": "/stage", "secret": "[KEY]"}
         ("http://127.0.0.1:45678/v1", "http://127.0.0.1:8080/v1"),
         ("7c9e6679-7425-40de-944b-e07fc1f90ae7", "00000000-0000-4000-8000-000000000000"),
         ("the secret", "the [KEY]"),
+        ("[STARTUP] Phase\nonce\n", "once\n"),
         ("again\n" * 9 + "once\n", "again\n" * 3 + "once\n"),
     ],
 )  # fmt: skip
