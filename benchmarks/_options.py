@@ -13,10 +13,10 @@ def options(
     parser = argparse.ArgumentParser(description=doc)
     if sheets is not None:
         text = "sheets of a measured job (default: %(default)s)"
-        parser.add_argument("--sheets", type=_count, default=sheets, metavar="N", help=text)
+        parser.add_argument("--sheets", type=whole_number, default=sheets, metavar="N", help=text)
     if rounds is not None:
         text = "how often each thing is measured (default: %(default)s)"
-        parser.add_argument("--rounds", type=_count, default=rounds, metavar="N", help=text)
+        parser.add_argument("--rounds", type=whole_number, default=rounds, metavar="N", help=text)
     if dirs:
         text = "where the state lies; once for each file system (default: the temporary folder)"
         parser.add_argument(
@@ -31,7 +31,7 @@ def options(
     return parser.parse_args()
 
 
-def _count(text: str) -> int:
+def whole_number(text: str) -> int:
     try:
         number = int(text)
     except ValueError:

@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any, TypeVar
 
 from _host import SETTLED_SECONDS, Probe, cpu_seconds, measured
+from _options import whole_number
 from _report import machine
 
 from marianne_core.model.errors import MztError
@@ -70,21 +71,19 @@ prompt: {{template: "play"}}
 """
 
 
-def whole(text: str) -> int:
-    """A number of 1 or more."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=whole, default=200, help="turns whose cost is measured")
-    parser.add_argument("--agents", type=whole, default=50, help="agents that stream at once")
-    parser.add_argument("--rate", type=whole, default=1000, help="lines a second of each of them")
-    parser.add_argument("--seconds", type=whole, default=10, help="how long they stream")
-    parser.add_argument("--rounds", type=whole, default=3)
+    parser.add_argument(
+        "--turns", type=whole_number, default=200, help="turns whose cost is measured"
+    )
+    parser.add_argument(
+        "--agents", type=whole_number, default=50, help="agents that stream at once"
+    )
+    parser.add_argument(
+        "--rate", type=whole_number, default=1000, help="lines a second of each of them"
+    )
+    parser.add_argument("--seconds", type=whole_number, default=10, help="how long they stream")
+    parser.add_argument("--rounds", type=whole_number, default=3)
     parser.add_argument("--watch", nargs=2, metavar=("SOCKET", "SHEET"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.watch:

@@ -37,6 +37,8 @@ def test_help(
         ("scaling.py", "--rounds", "0", "a whole number of at least 1, not '0'"),
         ("memory.py", "--sheets", "-3", "a whole number of at least 1, not '-3'"),
         ("scheduler.py", "--rounds", "x", "a whole number of at least 1, not 'x'"),
+        ("agents.py", "--agents", "0", "a whole number of at least 1, not '0'"),
+        ("agents.py", "--rate", "7", "--rate must be a multiple of 10"),
         ("startup.py", "--runds", "3", "unrecognized arguments: --runds"),
     ],
 )
