@@ -387,3 +387,37 @@ def test_the_interpreter_needs_nothing_but_itself(tmp_path: Path) -> None:
     with Service(STREAMS["openai"]) as service:
         turn = play(profile_of(service.url, "openai"), tmp_path, environ=environ, process=True)
     assert turn.result.text == "La la.", turn.err
+
+
+def trickling(call: Request, sent: list[int]) -> None:
+    """Words without end, as those do that keep a connection alive."""
+    while len(sent) < 60 and not call.server.service.enough.wait(0.1):
+        call.wfile.write(b": still here\n\n")
+        sent.append(1)
+
+
+def test_a_whole_answer_is_not_held_up_by_what_follows_it(tmp_path: Path) -> None:
+    sent: list[int] = []
+
+    def answer(call: Request) -> None:
+        STREAMS["openai"](call)
+        trickling(call, sent)
+
+    with Service(answer) as service:
+        turn = play(profile_of(service.url, "openai"), tmp_path, timeout=1)
+        assert len(sent) < 40
+    assert turn.result.text == "La la."
+
+
+def test_a_limit_is_not_held_up_by_its_words(tmp_path: Path) -> None:
+    sent: list[int] = []
+
+    def answer(call: Request) -> None:
+        call.head(429, kind="text/plain", retry_after="7")
+        trickling(call, sent)
+
+    with Service(answer) as service:
+        turn = play(profile_of(service.url, "openai"), tmp_path, timeout=1)
+        assert len(sent) < 40
+    assert turn.outcome.code == "E102"
+    assert turn.last["retry_after"] == 7

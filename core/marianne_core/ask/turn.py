@@ -19,7 +19,7 @@ from marianne_core.ask.families import FAMILIES, Family, words_of
 from marianne_core.ask.report import Report
 from marianne_core.ask.stream import read_answer
 from marianne_core.ask.trouble import NO_KEY, Trouble
-from marianne_core.ask.wire import Call, body_of, redirect, refusal
+from marianne_core.ask.wire import Call, redirect, refusal
 
 _OPTIONS = frozenset(
     {
@@ -104,7 +104,7 @@ def _answered(call: Call, family: Family, body: bytes) -> int:
     if 300 <= response.status < 400:
         raise redirect(response)
     if response.status != 200:
-        raise refusal(response, _said(body_of(response)))
+        raise refusal(response, _said(call.refused(response)))
 
     def take(part: dict[str, object]) -> None:
         family.take(part)

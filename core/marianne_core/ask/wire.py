@@ -20,7 +20,7 @@ from marianne_core.ask.trouble import ANSWER, LATE, LOST, STATUS, UNREACHABLE, T
 _CONNECT_SECONDS = 30.0
 """Longest time until a connection is there."""
 _LAST_SECONDS = 10.0
-"""Longest time for what may follow the end of an answer."""
+"""Longest time for what may follow the end of an answer, and for the words of a refusal."""
 _MOST_REDIRECTS = 3
 _ERROR_BYTES = 64 * 1024
 """How much of a refusal is read."""
@@ -46,6 +46,7 @@ class Call:
         self._seconds = seconds
         self._connection: http.client.HTTPConnection | None = None
         self._socket: socket.socket | None = None
+        self._until: float | None = None
         self.over = False
         """Set when the answer is complete: what may follow is not waited for long."""
 
@@ -64,8 +65,8 @@ class Call:
         try:
             while data := response.read1(_PIECE):
                 yield data
-                if self.over and self._socket is not None:
-                    self._socket.settimeout(min(_LAST_SECONDS, self._seconds))
+                if self.over and not self._hurries():
+                    return
             if response.length:
                 raise http.client.IncompleteRead(b"", response.length)
         except TimeoutError as error:
@@ -74,6 +75,29 @@ class Call:
         except (OSError, http.client.HTTPException) as error:
             if not self.over:
                 raise Trouble(f"{ANSWER}was cut: {_words(error)}") from error
+
+    def refused(self, response: http.client.HTTPResponse) -> bytes:
+        """The beginning of a refusal's body, as far as it comes: its status says enough, and what to
+        do about it must not wait for a body that has no end."""
+        data = b""
+        with suppress(OSError, http.client.HTTPException):
+            while self._hurries() and (more := response.read1(_PIECE)):
+                data += more
+                if len(data) >= _ERROR_BYTES:
+                    break
+        return data[:_ERROR_BYTES]
+
+    def _hurries(self) -> bool:
+        """Give what is read from the first such call on a few seconds together; False when they are
+        over."""
+        now = time.monotonic()
+        if self._until is None:
+            self._until = now + min(_LAST_SECONDS, self._seconds)
+        if self._until <= now:
+            return False
+        if self._socket is not None:
+            self._socket.settimeout(self._until - now)
+        return True
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -134,17 +158,6 @@ def refusal(response: http.client.HTTPResponse, words: str) -> Trouble:
     again = "" if wait is None else f" (retry after {wait} s)"
     head = f"{STATUS}{response.status}"
     return Trouble(f"{head}: {words}{again}", status=response.status, retry_after=wait)
-
-
-def body_of(response: http.client.HTTPResponse) -> bytes:
-    """The beginning of a refusal's body, as far as it comes."""
-    data = b""
-    try:
-        while len(data) < _ERROR_BYTES and (more := response.read1(_PIECE)):
-            data += more
-    except (OSError, http.client.HTTPException):
-        pass  # the status says enough
-    return data[:_ERROR_BYTES]
 
 
 def retry_after(headers: Any, now: float) -> int | None:
