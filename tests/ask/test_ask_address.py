@@ -79,6 +79,7 @@ def test_ollama_s_own_variable(value: str, expected: str) -> None:
         "http://a b",
         "http://a..b",
         "http://u:secret@x",
+        "http://u:secret/2@x",
     ],
 )
 def test_what_is_no_address(given: str) -> None:

@@ -421,3 +421,32 @@ def test_a_limit_is_not_held_up_by_its_words(tmp_path: Path) -> None:
         assert len(sent) < 40
     assert turn.outcome.code == "E102"
     assert turn.last["retry_after"] == 7
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_redirect_to_what_is_no_address(status: int, tmp_path: Path) -> None:
+    with Service(refusing(status, {}, location="http://[::1")) as service:
+        turn = play(profile_of(service.url, "openai"), tmp_path)
+    assert turn.outcome.code == "E503"
+    assert "the service redirects to nowhere" in turn.outcome.reason
+
+
+def test_a_redirect_with_other_letters(tmp_path: Path) -> None:
+    def answer(call: Request) -> None:
+        if call.path.startswith("/ne"):
+            return STREAMS["openai"](call)
+        return call.whole(308, {}, location="/neü chat?a=ü".encode().decode("latin-1"))
+
+    with Service(answer) as service:
+        turn = play(profile_of(service.url, "openai"), tmp_path)
+    assert turn.result.text == "La la."
+    assert service.requests[-1].path == "/ne%C3%BC%20chat?a=%C3%BC"
+
+
+@pytest.mark.parametrize("proxy", ["http://[::1", "http://.x:80", "http://me:se/cret@proxy:80"])
+def test_a_proxy_that_is_no_address(proxy: str, tmp_path: Path) -> None:
+    profile = profile_of("http://models.example", "openai")
+    turn = play(profile, tmp_path, environ={"HTTP_PROXY": proxy}, process=True)
+    assert turn.outcome.code == "E901"
+    assert turn.outcome.reason.endswith("cannot reach the proxy: its address cannot be read")
+    assert turn.err == ""

@@ -8,7 +8,8 @@ from urllib.parse import quote, urlsplit
 from marianne_core.ask.trouble import Trouble
 
 _SLASH = "/"
-_IN_PATH = "/%:@!$&'()*+,;=~?"
+IN_PATH = "/%:@!$&'()*+,;=~?"
+"""What stands in the path and query of a call as it is."""
 
 
 class Address(NamedTuple):
@@ -61,7 +62,7 @@ def _joined(base: str, endpoint: str, *, given: bool) -> Address:
         parts.scheme,
         parts.hostname or "",
         parts.port or {"http": 80, "https": 443}[parts.scheme],
-        quote(f"{path}/{endpoint.lstrip(_SLASH)}", safe=_IN_PATH)
+        quote(f"{path}/{endpoint.lstrip(_SLASH)}", safe=IN_PATH)
         + (f"?{parts.query}" if parts.query else ""),
     )
 
@@ -84,7 +85,8 @@ def _split(url: str) -> _Split:
         port = parts.port
         host = (parts.hostname or "").encode("idna").decode()
     except ValueError as error:
-        raise Trouble(f"{what} cannot be read: {error}") from error
+        # Without its words: a password with a `/` in it is taken for a port.
+        raise Trouble(f"{what} cannot be read: its host or port is none") from error
     if parts.scheme not in ("http", "https") or not host:
         raise Trouble(f"{what} must look like https://host or http://host:port")
     if parts.username or parts.password:

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from email.utils import mktime_tz, parsedate_tz
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from marianne_core.ask.address import Address
+from marianne_core.ask.address import IN_PATH, Address
 from marianne_core.ask.trouble import ANSWER, LATE, LOST, STATUS, UNREACHABLE, Trouble
 
 _CONNECT_SECONDS = 30.0
@@ -132,21 +132,26 @@ class Call:
 
     def _redirected(self, response: http.client.HTTPResponse) -> Address:
         """The same service under another path. Raises Trouble for any other: it would get the key."""
-        target = urlsplit(urljoin(str(self._address), response.headers.get("location", "")))
+        location = response.headers.get("location", "")
         try:
+            target = urlsplit(urljoin(str(self._address), location))
             port = target.port or {"http": 80, "https": 443}[target.scheme]
         except (ValueError, KeyError):
-            port = 0
+            raise redirect(response) from None
         old = self._address
         if (target.scheme, target.hostname, port) != (old.scheme, old.host, old.port):
             raise redirect(response)
-        query = f"?{target.query}" if target.query else ""
-        return old._replace(path=f"{target.path or '/'}{query}")
+        path = (target.path or "/") + (f"?{target.query}" if target.query else "")
+        # Headers come byte for byte; some services write other letters than ASCII into this one.
+        return old._replace(path=quote(path.encode("latin-1", "replace"), safe=IN_PATH))
 
 
 def redirect(response: http.client.HTTPResponse) -> Trouble:
     """A redirect that is not followed: the key and the prompt are for the service that was asked."""
-    target = urlsplit(response.headers.get("location", ""))
+    try:
+        target = urlsplit(response.headers.get("location", ""))
+    except ValueError:
+        target = urlsplit("")
     place = f"{target.scheme}://{target.hostname}" if target.hostname else target.path or "nowhere"
     words = f"{STATUS}{response.status}: the service redirects to {place}, which is not asked"
     return Trouble(words, status=response.status)
@@ -217,18 +222,20 @@ def _proxy_for(address: Address) -> Proxy | None:
     place = f"{address.host}:{address.port}"
     if not url or request.proxy_bypass_environment(place, proxies):  # type: ignore[attr-defined]
         return None
-    parts = urlsplit(url if "://" in url else f"http://{url}")
     try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host = (parts.hostname or "").encode("idna").decode()
         port = parts.port or 80
     except ValueError as error:
-        raise Trouble(f"{UNREACHABLE}the proxy {parts.hostname}: {error}") from error
-    if parts.scheme != "http" or not parts.hostname:
+        # Without its words: a password with a `/` in it is taken for a port.
+        raise Trouble(f"{UNREACHABLE}the proxy: its address cannot be read") from error
+    if parts.scheme != "http" or not host:
         raise Trouble(f"{UNREACHABLE}the proxy: it must look like http://host:port")
     headers = {}
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Proxy-Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
-    return Proxy(parts.hostname, port, headers)
+    return Proxy(host, port, headers)
 
 
 def _keep_alive(connected: socket.socket) -> None:
