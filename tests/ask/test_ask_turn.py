@@ -215,6 +215,13 @@ FAILURES = [
     ("anthropic", silent, "E901", "lost the connection"),
     ("anthropic", streaming(*HALF, anthropic_error("overloaded_error", "B")), "E103", "B (overl"),
     ("openai", streaming({"error": {"message": "Q", "code": "insufficient_quota"}}), "E102", "Q"),
+    ("anthropic", streaming(*HALF, anthropic_error("api_error", "Oh")), "E103", "(HTTP 500): Oh"),
+    ("openai", streaming({"error": {"message": "O", "code": "server_error"}}), "E103", "O (server"),
+    ("openai", streaming(*chunks("L")[:1], {"error": {"message": "M", "code": 502}}), "E103", "M"),
+    ("openai", streaming({"error": {"message": "Too fast", "code": 429}}), "E102", "Too fast"),
+    ("openai", streaming({"error": {"message": "Gone", "code": 404}}), "E503", "(HTTP 404): Gone"),
+    ("openai", streaming({"error": {"message": "Odd", "code": True}}), "E503", "error: Odd"),
+    ("openai", streaming(then=b'{"error": {"message": "No model"}}'), "E503", "error: No model"),
     (
         "openai",
         refusing(200, b"<html>Log in", kind="text/html"),
@@ -450,3 +457,15 @@ def test_a_proxy_that_is_no_address(proxy: str, tmp_path: Path) -> None:
     assert turn.outcome.code == "E901"
     assert turn.outcome.reason.endswith("cannot reach the proxy: its address cannot be read")
     assert turn.err == ""
+
+
+@pytest.mark.parametrize("begin", [b"\xef\xbb\xbf", b"\n\n"])
+def test_how_a_stream_may_begin(begin: bytes, tmp_path: Path) -> None:
+    def answer(call: Request) -> None:
+        call.head()
+        call.wfile.write(begin)
+        call.events(*chunks("La ", "la."))
+
+    with Service(answer) as service:
+        turn = play(profile_of(service.url, "openai"), tmp_path)
+    assert turn.result.text == "La la."

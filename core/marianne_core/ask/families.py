@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from marianne_core.ask.report import Report
-from marianne_core.ask.trouble import ANSWER, Trouble
+from marianne_core.ask.trouble import ANSWER, ANSWER_FAILED, STATUS, Trouble
 
 _LONGEST_ANSWER = 16384
 """Tokens of an answer where the service wants a number and nobody gave one."""
@@ -253,9 +253,15 @@ def error_of(part: dict[str, Any]) -> Trouble:
     """The trouble that an object with an `error` tells of."""
     words, kinds = words_of(part)
     known = [_STATUS_OF[kind] for kind in kinds if kind in _STATUS_OF]
-    status = known[0] if known else None
+    status = known[0] if known else _status_in(_dict(part.get("error")).get("code"))
     told = f" ({kinds[0]})" if kinds and kinds[0] not in words else ""
-    return Trouble(f"{ANSWER}ended with an error: {words}{told}", status=status)
+    means = f" ({STATUS}{status})" if status else ""
+    return Trouble(f"{ANSWER_FAILED}{means}: {words}{told}", status=status)
+
+
+def _status_in(code: object) -> int | None:
+    """Gateways such as OpenRouter write a status where others have a word."""
+    return code if type(code) is int and 400 <= code < 600 else None
 
 
 def words_of(part: dict[str, Any]) -> tuple[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -24,21 +25,25 @@ def read_answer(pieces: Iterable[bytes], content_type: str, take: Take, *, by_li
     reader: _Events | _Objects | _Document | None = None
 
     def reader_for(line: bytes) -> _Events | _Objects | _Document:
+        if line.lstrip().startswith(b"{"):  # errors come so too, whatever was announced
+            return _Objects(take) if by_line else _Document(take)
         if "event-stream" in content_type or line.startswith((b"data:", b"event:", b":")):
             return _Events(take)
-        if not line.lstrip().startswith(b"{"):
-            raise _no_json(content_type, line)
-        return _Objects(take) if by_line else _Document(take)
+        raise _no_json(content_type, line)
 
     for piece in pieces:
         for line in lines.feed(piece):
-            if reader is None and line.strip():
-                reader = reader_for(line)
+            if reader is None:
+                line = line.removeprefix(BOM_UTF8)
+                if line.strip():
+                    reader = reader_for(line)
             if reader is not None:
                 reader.line(line)
     rest = lines.rest()
-    if reader is None and rest.strip():
-        reader = reader_for(rest)
+    if reader is None:
+        rest = rest.removeprefix(BOM_UTF8)
+        if rest.strip():
+            reader = reader_for(rest)
     if reader is not None:
         reader.finish(rest)
 

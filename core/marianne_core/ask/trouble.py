@@ -7,6 +7,7 @@ UNREACHABLE = "cannot reach "
 LOST = "lost the connection "
 LATE = "no answer within "
 ANSWER = "the answer "
+ANSWER_FAILED = f"{ANSWER}ended with an error"
 STATUS = "HTTP "
 """How errors begin. What a service says comes behind it: it cannot pretend to be another one."""
 

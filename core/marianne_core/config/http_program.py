@@ -135,6 +135,6 @@ _ERRORS = CliErrorConfig(
     auth_error_patterns=[rf"\A{trouble.NO_KEY}"],
     connection_patterns=[rf"\A({trouble.UNREACHABLE}|{trouble.LOST})"],
     timeout_patterns=[rf"\A{trouble.LATE}"],
-    capacity_patterns=[rf"\A{trouble.STATUS}50[02]\b"],
+    capacity_patterns=[rf"\A({trouble.ANSWER_FAILED} \()?{trouble.STATUS}50[02]\b"],
     answer_patterns=[rf"\A({trouble.ANSWER}|{trouble.STATUS}3\d\d)"],
 )
