@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from email.utils import mktime_tz, parsedate_tz
 from typing import Any, NamedTuple
@@ -62,6 +62,9 @@ class Call:
 
     def pieces(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
         """The bytes of an answer as they come. Raises Trouble when the connection breaks."""
+        yield from unpacked(self._pieces(response), response.headers.get("content-encoding", ""))
+
+    def _pieces(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
         try:
             while data := response.read1(_PIECE):
                 yield data
@@ -85,7 +88,11 @@ class Call:
                 data += more
                 if len(data) >= _ERROR_BYTES:
                     break
-        return data[:_ERROR_BYTES]
+        encoding = response.headers.get("content-encoding", "")
+        try:
+            return b"".join(unpacked([data], encoding))[:_ERROR_BYTES]
+        except Trouble as trouble:
+            return trouble.words.encode()
 
     def _hurries(self) -> bool:
         """Give what is read from the first such call on a few seconds together; False when they are
@@ -144,6 +151,25 @@ class Call:
         path = (target.path or "/") + (f"?{target.query}" if target.query else "")
         # Headers come byte for byte; some services write other letters than ASCII into this one.
         return old._replace(path=quote(path.encode("latin-1", "replace"), safe=IN_PATH))
+
+
+def unpacked(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """The bytes of an answer that comes compressed, as some gateways send it though nobody asked for
+    that. Raises Trouble for what cannot be unpacked."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        yield from pieces
+        return
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise Trouble(f"{ANSWER}is compressed ({encoding}), and nobody asked for that")
+    import zlib  # seldom needed
+
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)  # either of both, by its first bytes
+    try:
+        for piece in pieces:
+            yield unpack.decompress(piece)
+    except zlib.error as error:
+        raise Trouble(f"{ANSWER}says that it is compressed ({encoding}) and is not") from error
 
 
 def redirect(response: http.client.HTTPResponse) -> Trouble:
