@@ -163,6 +163,22 @@ def test_a_service_has_a_key_and_no_program(tmp_path: Path) -> None:
     assert not costs_nothing(known.by_name["goose"])
 
 
+@pytest.mark.parametrize("key", ["  ", "two\nlines"])
+def test_a_key_that_no_turn_can_use_is_none(key: str, tmp_path: Path) -> None:
+    here = look_at(load_profiles(), "openai_api", {"OPENAI_API_KEY": key}, tmp_path)
+    assert here.state is State.MISSING
+    assert "OPENAI_API_KEY" in here.reason
+    assert key not in here.reason
+
+
+@pytest.mark.parametrize("address", ["gateway", "http://g:port", "ftp://g"])
+def test_an_address_that_no_turn_can_use_is_none(address: str, tmp_path: Path) -> None:
+    environ = {"OPENAI_API_KEY": "x", "OPENAI_BASE_URL": address}
+    here = look_at(load_profiles(), "openai_api", environ, tmp_path)
+    assert (here.state, here.address) == (State.MISSING, "")
+    assert here.reason.startswith("OPENAI_BASE_URL: the address of the service ")
+
+
 def test_a_service_on_this_machine_has_to_listen(tmp_path: Path) -> None:
     known = load_profiles()
     with socket.socket() as server:

@@ -16,9 +16,10 @@ from typing import BinaryIO
 from marianne_core import __version__
 from marianne_core.ask.address import address_of
 from marianne_core.ask.families import FAMILIES, Family, words_of
+from marianne_core.ask.key import key_in
 from marianne_core.ask.report import Report
 from marianne_core.ask.stream import read_answer
-from marianne_core.ask.trouble import NO_KEY, Trouble
+from marianne_core.ask.trouble import Trouble
 from marianne_core.ask.wire import Call, redirect, refusal
 
 _OPTIONS = frozenset(
@@ -68,7 +69,7 @@ def options_of(arguments: Sequence[str]) -> dict[str, str]:
 def _play(
     settings: Mapping[str, str], prompt: bytes, environ: Mapping[str, str], report: Report
 ) -> int:
-    report.key = key = _key(settings.get("key-variable", ""), environ)
+    report.key = key = key_in(settings.get("key-variable", ""), environ)
     if "model" not in settings:
         raise Trouble("no model: the score must name one, its instrument has none of its own")
     family = FAMILIES[settings["family"]](report)
@@ -131,15 +132,3 @@ def _said(body: bytes) -> str:
     words, kinds = words_of(part)
     told = f" ({kinds[0]})" if kinds and kinds[0] not in words else ""
     return f"{words}{told}"
-
-
-def _key(variable: str, environ: Mapping[str, str]) -> str:
-    """The key, from the environment; "" where none is wanted. Its value is never told."""
-    if not variable:
-        return ""
-    key = environ.get(variable, "").strip()
-    if not key:
-        raise Trouble(f"{NO_KEY}the environment variable {variable} is not set")
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise Trouble(f"{NO_KEY}the value of {variable} has characters that no key has")
-    return key

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from marianne_core.ask import OPTIONS, PROGRAM, trouble
 from marianne_core.ask.address import address_of
+from marianne_core.ask.key import key_in
 from marianne_core.config.instrument import (
     CliCommand,
     CliErrorConfig,
@@ -69,21 +70,27 @@ def address_variable(http: HttpProfile) -> str | None:
 def what_is_missing(http: HttpProfile, environ: Mapping[str, str]) -> str:
     """Why the service cannot be asked from this environment, in words; "" when it can."""
     variable = http.auth_env_var
-    return (
-        f"its key is missing: {variable} is not set"
-        if variable and not environ.get(variable)
-        else ""
-    )
+    if not variable:
+        return ""
+    if not environ.get(variable, "").strip():
+        return f"its key is missing: {variable} is not set"
+    try:
+        key_in(variable, environ)
+    except trouble.Trouble as error:
+        return error.words
+    return ""
 
 
 def where_it_is(http: HttpProfile, environ: Mapping[str, str]) -> str:
-    """The address that is asked from this environment, or why it is none."""
-    variable = environ.get(address_variable(http) or "", "")
+    """The address that is asked from this environment. Raises Trouble when it is none."""
+    name = address_variable(http) or ""
+    variable = environ.get(name, "")
     ollama = family_of(http) == "ollama"
     try:
         return str(address_of(http.base_url, http.endpoint, variable=variable, ollama=ollama))
     except trouble.Trouble as error:
-        return error.words
+        place = name if variable else "the profile's base_url"
+        raise trouble.Trouble(f"{place}: {error.words}") from error
 
 
 def http_program(http: HttpProfile) -> CliProfile:

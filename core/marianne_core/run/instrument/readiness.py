@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import regex
 
+from marianne_core.ask.trouble import Trouble
 from marianne_core.config.http_program import what_is_missing, where_it_is
 from marianne_core.config.instrument import HttpProfile, InstrumentProfile, LoginHints
 from marianne_core.config.profiles import Profiles
@@ -34,7 +35,7 @@ class State(StrEnum):
     INSTALLED = "installed"
     """It can be started; whether it is logged in is not known."""
     MISSING = "missing"
-    """Its program was not found; or a service has no key, or does not listen."""
+    """Its program was not found; or a service has no key or no address, or does not listen."""
     BROKEN = "broken"
     """Its program is there and cannot be started."""
     UNSUPPORTED = "unsupported"
@@ -162,9 +163,12 @@ class _Found:
 
 
 def _service(name: str, service: HttpProfile, environ: Mapping[str, str]) -> Readiness:
-    """A model behind HTTP is asked by a program of ours, so its key is all that is needed; one on
-    this machine, Ollama for example, has to listen too."""
-    address = where_it_is(service, environ)
+    """A model behind HTTP is asked by a program of ours, so an address and its key are all that is
+    needed; one on this machine, Ollama for example, has to listen too."""
+    try:
+        address = where_it_is(service, environ)
+    except Trouble as error:
+        return Readiness(name, State.MISSING, error.words)
     if missing := what_is_missing(service, environ):
         return Readiness(name, State.MISSING, missing, address=address)
     if nobody_listens(address):
