@@ -194,7 +194,7 @@ def _block(
         elif given:
             yield from _entry(f"{indent}{field.key}:", data[field.key])
         else:
-            yield f"{indent}#{field.key}: {_value(_example(field, where))}"
+            yield f"{indent}#{field.key}: {yaml_value(_example(field, where))}"
 
 
 def _comment(doc: str, indent: str) -> list[str]:
@@ -204,13 +204,13 @@ def _comment(doc: str, indent: str) -> list[str]:
 
 def _entry(key: str, value: Any) -> Iterator[str]:
     """A field with its value; a long list has a line for each of its items."""
-    line = f"{key} {_value(value)}"
+    line = f"{key} {yaml_value(value)}"
     if not isinstance(value, list) or len(line) <= _WIDTH:
         yield line
         return
     yield key
     indent = " " * (len(key) - len(key.lstrip()) + 2)
-    yield from (f"{indent}- {_value(item)}" for item in value)
+    yield from (f"{indent}- {yaml_value(item)}" for item in value)
 
 
 def _example(field: ModelField, where: str) -> Any:
@@ -218,7 +218,7 @@ def _example(field: ModelField, where: str) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _value(value: Any) -> str:
+def yaml_value(value: Any) -> str:
     """A value as YAML on one line."""
     text = yaml.safe_dump(
         value, default_flow_style=True, width=1 << 20, allow_unicode=True, sort_keys=False

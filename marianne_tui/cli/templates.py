@@ -10,7 +10,7 @@ FIRST_SCORE = """\
 #   mzt status {name}             where it stands
 #   mzt fields                    what else can stand here
 
-name: {name}
+name: {quoted}
 description: A first score
 workspace: {name}.workspace # what the sheets make goes here
 
@@ -60,7 +60,7 @@ AGENT_SCORE = """\
 #   mzt logs {name} -f            what the agent does
 #   mzt fields                    what else can stand here
 
-name: {name}
+name: {quoted}
 description: A first score
 workspace: {name}.workspace # what the agent makes goes here
 
@@ -109,7 +109,7 @@ ANSWER_SCORE = """\
 #   mzt logs {name}               what the model answered
 #   mzt fields                    what else can stand here
 
-name: {name}
+name: {quoted}
 description: A first score
 workspace: {name}.workspace
 

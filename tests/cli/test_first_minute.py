@@ -68,6 +68,28 @@ def test_the_score_for_an_agent_is_a_good_one(mzt_here: Mzt, tmp_path: Path) -> 
     assert "instrument: claude-code " in score_of(tmp_path, "named")
 
 
+@pytest.mark.parametrize("name", ["123", "true", "null", "on", "1_000", "0x10", "2024-01-01"])
+def test_a_name_that_is_text_only_in_quotes(name: str, mzt_here: Mzt, tmp_path: Path) -> None:
+    assert mzt_here("init", name).returncode == 0
+    checked = json.loads(mzt_here("validate", f"{name}.yaml", "--json").stdout)
+    assert [problem["code"] for problem in checked["problems"]] == ["V205"]
+
+
+def test_an_instrument_whose_name_is_text_only_in_quotes(mzt_here: Mzt, tmp_path: Path) -> None:
+    for file, name in (("a", "42"), ("b", "odd: one #1")):
+        agent(tmp_path, file, "KEY")
+        profile = tmp_path / ".marianne" / "instruments" / f"{file}.yaml"
+        text = profile.read_text().replace(f"\nname: {file}\n", "\n")
+        profile.write_text(text.replace(f"name: {file}\n", f"name: {json.dumps(name)}\n", 1))
+        assert mzt_here("init", f"first-{file}", "-i", name).returncode == 0
+        assert f"plays: {name}, " in mzt_here("run", "-n", f"first-{file}.yaml").stdout
+
+
+def test_an_instrument_that_is_not_there_yet_is_said_to_be_so(mzt_here: Mzt) -> None:
+    done = mzt_here("init", "first", "-i", "aider")
+    assert "it cannot be played here yet: no program 'aider' found\n" in done.stdout
+
+
 def test_the_score_for_a_model_behind_http_asks_for_text(mzt_here: Mzt, tmp_path: Path) -> None:
     assert mzt_here("init", "first", "-i", "anthropic_api").returncode == 0
     checked = json.loads(mzt_here("validate", "first.yaml", "--json").stdout)

@@ -13,6 +13,7 @@ import click
 from marianne_core.config.profiles import Profiles
 from marianne_core.model.errors import InputError
 from marianne_core.run.instrument.readiness import State
+from marianne_tui.cli.drafting import yaml_value
 from marianne_tui.cli.output import print_json
 from marianne_tui.cli.params import json_option
 from marianne_tui.cli.sanitize import one_line
@@ -56,6 +57,8 @@ def command(name: str, instrument: str | None, folder: str, force: bool, as_json
         print_json({"created": str(target), "instrument": label})
         return
     click.echo(f"wrote {one_line(target)}: it is played by {one_line(label)}")
+    if chosen is not None and not chosen.here.state.can_start:
+        click.echo(f"  it cannot be played here yet: {one_line(chosen.here.reason)}")
     if chosen is not None and chosen.here.state is State.INSTALLED:
         hint = chosen.here.login_hint
         click.echo(f"  whether it is logged in is not known{f': {one_line(hint)}' if hint else ''}")
@@ -110,13 +113,19 @@ def _is_shell(finding: Finding) -> bool:
 
 
 def _text(name: str, chosen: Finding | None) -> str:
+    quoted = yaml_value(name)  # `123` and `true` would be no text
     if chosen is None or _is_shell(chosen):
-        return FIRST_SCORE.format(name=name)
+        return FIRST_SCORE.format(name=name, quoted=quoted)
     profile = chosen.profile
     known = profile.models[0].name if profile is not None and profile.models else "NAME"
     model = profile.default_model if profile is not None and profile.default_model else known
     score = AGENT_SCORE if profile is None or profile.kind == "cli" else ANSWER_SCORE
-    return score.format(name=name, instrument=chosen.name, model=model)
+    return score.format(
+        name=name,
+        quoted=quoted,
+        instrument=yaml_value(chosen.name),
+        model=yaml_value(model),
+    )
 
 
 def _write(target: Path, text: str, force: bool) -> None:
