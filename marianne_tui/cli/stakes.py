@@ -51,9 +51,11 @@ def stake_lines(
 
 
 def _player(sheet: SheetPlan, profile: InstrumentProfile | None) -> _Player | None:
-    if profile is None or costs_nothing(profile):
+    # A key that the score names is of somebody who may want money.
+    if profile is None or (costs_nothing(profile) and not sheet.config.get("api_key_env")):
         return None
-    model = sheet.model or profile.default_model
+    told = profile.cli is None or profile.cli.command.model_flag is not None
+    model = (sheet.model or profile.default_model) if told else None
     return _Player(sheet.instrument, model, _permissions(profile, sheet.config))
 
 

@@ -13,7 +13,7 @@ import pytest
 from .conftest import ROOT, Mzt, on_a_terminal, program_env
 
 
-def agent(folder: Path, name: str, variable: str) -> None:
+def agent(folder: Path, name: str, variable: str, more: str = ", model_flag: --model") -> None:
     """An agent that is installed for this home, and ready where the variable is set."""
     program = folder / "bin" / name
     program.parent.mkdir(exist_ok=True)
@@ -25,7 +25,7 @@ def agent(folder: Path, name: str, variable: str) -> None:
         f"name: {name}\ndisplay_name: {name}\nkind: cli\n"
         "models: [{name: big}]\n"
         "cli:\n"
-        f"  command: {{executable: {program}, auto_approve_flag: --yes-to-all}}\n"
+        f"  command: {{executable: {program}, auto_approve_flag: --yes-to-all{more}}}\n"
         f"  login: {{env: [{variable}], hint: {name} login}}\n"
     )
 
@@ -182,6 +182,9 @@ def test_what_is_said_follows_the_score(mzt_here: Mzt, tmp_path: Path) -> None:
     song(tmp_path, ", model: big, skip_permissions: false")
     assert "plays: harp, model big, permissions not skipped, 3 sheets\n" in said()
     assert "permissions not skipped, 1 sheet\n" in said("-s", "3")
+    # A model that the program is not told of is not promised.
+    agent(tmp_path, "harp", "HARP_KEY", more="")
+    assert "plays: harp, the program's own choice of model, permissions not" in said()
     # Some validations can pass in part: then the rest is asked for.
     song(tmp_path, more="validations: [{type: file_exists, path: a}]\n")
     assert "up to 8 attempts a sheet, 24 in all" in said()
@@ -196,6 +199,15 @@ def test_what_is_said_follows_the_score(mzt_here: Mzt, tmp_path: Path) -> None:
     )
     assert "plays:" not in said()
     assert "may spend:" not in said()
+
+
+def test_a_service_without_a_key_that_the_score_gives_one(mzt_here: Mzt, tmp_path: Path) -> None:
+    song(tmp_path, ", base_url: 'https://models.example', api_key_env: THE_KEY")
+    score = tmp_path / "song.yaml"
+    score.write_text(score.read_text().replace("instrument: harp", "instrument: ollama"))
+    assert (
+        "plays: ollama, model llama3.1:8b, 3 sheets\n" in mzt_here("run", "-n", "song.yaml").stdout
+    )
 
 
 @pytest.mark.parametrize("options", [["-q"], ["--json"], ["--json", "-q"]])

@@ -435,3 +435,10 @@ def test_names_that_no_profile_can_have(arguments: list[str], words: str, mzt_he
     done = mzt_here("instruments", "new", *arguments)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+def test_a_model_that_nobody_would_be_told_of(mzt_here: Mzt) -> None:
+    done = mzt_here("instruments", "check", "cli", "--model", "big")
+    assert done.returncode == 2
+    assert "cli has no flag for a model" in done.stderr
+    assert done.stdout == ""

@@ -130,6 +130,7 @@ def check(
     """
     profiles = profiles_here()
     _known(profiles, name)
+    _takes(profiles, name, model)
     (finding,) = with_versions([examine(profiles, name)], find_home(), seconds=_ALONE)
     if no_turn or not finding.here.state.can_start:
         if as_json:
@@ -205,6 +206,18 @@ def _known(profiles: Profiles, name: str) -> None:
     if not resolution.known:
         near = f"did you mean {resolution.near[0]}?" if resolution.near else "mzt instruments list"
         raise InputError(f"no instrument {name!r}", hint=near)
+
+
+def _takes(profiles: Profiles, name: str, model: str | None) -> None:
+    """Raises InputError for a model that the instrument would never be told of."""
+    profile = profiles.resolve(name).profile
+    if model is None or profile is None or profile.cli is None:
+        return
+    if profile.cli.command.model_flag is None:
+        raise InputError(
+            f"{name} has no flag for a model: --model has no effect there",
+            hint="set cli.command.model_flag in its profile, or leave --model out",
+        )
 
 
 def _look_lines(finding: Finding) -> list[str]:
