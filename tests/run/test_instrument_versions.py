@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from marianne_core.run.instrument.versions import KEPT_FOR, Question, Versions, ask, version_in
+from marianne_core.run.instrument.versions import KEPT_FOR, Question, Versions, ask_all, version_in
 
 ENV = {"PATH": "/usr/bin:/bin"}
 
@@ -27,6 +29,11 @@ def question(folder: Path, name: str, body: str, *arguments: str) -> Question:
 def calls(asked: Question) -> int:
     noted = Path(f"{asked.program}.calls")
     return len(noted.read_text().splitlines()) if noted.exists() else 0
+
+
+def ask(asked: Question, seconds: float) -> str | None:
+    (answer,) = ask_all([asked], seconds)
+    return answer
 
 
 def lives(pid: int) -> bool:
@@ -94,6 +101,28 @@ def test_nobody_waits_for_a_program_after_ctrl_c(tmp_path: Path) -> None:
         Versions(tmp_path / "state" / "versions.json").of([slow], seconds=300)
     pressing.join()
     assert time.monotonic() - began < 60
+
+
+def test_nothing_is_left_of_it_when_ctrl_c_is_pressed_twice(tmp_path: Path) -> None:
+    slow = question(
+        tmp_path, "slow", 'echo $$ > "$FOLDER/part"; mv "$FOLDER/part" "$FOLDER/pid"; sleep 300'
+    )
+    program = (
+        "import pathlib, sys; from marianne_core.run.instrument.versions import Question, Versions\n"
+        "asked = Question(sys.argv[1], (), {'PATH': '/usr/bin:/bin', 'FOLDER': sys.argv[2]})\n"
+        "Versions(pathlib.Path(sys.argv[2]) / 'state' / 'versions.json').of([asked], seconds=300)"
+    )
+    asking = subprocess.Popen(
+        [sys.executable, "-c", program, slow.program, str(tmp_path)], stderr=subprocess.DEVNULL
+    )
+    while not (tmp_path / "pid").exists():
+        assert asking.poll() is None
+        time.sleep(0.01)
+    for _ in range(2):
+        asking.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    asking.wait(60)
+    assert not lives(int((tmp_path / "pid").read_text()))
 
 
 def test_all_are_asked_at_once(tmp_path: Path) -> None:

@@ -11,13 +11,11 @@ import os
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import regex
 
@@ -51,56 +49,80 @@ def version_in(text: str) -> str | None:
     return found[1] if found else None
 
 
-def ask(question: Question, seconds: float, stop: threading.Event | None = None) -> str | None:
-    """What a program says its version is; None when it says none in time, or cannot be started.
+class _Asked:
+    """A program that was asked and may still be thinking."""
 
-    Setting `stop` ends the waiting. It has no terminal and no input, works in a folder that is not the person's, and is ended with
-    what it started when its time is over.
-    """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        try:
-            process = subprocess.Popen(
+    def __init__(self, question: Question, out: IO[bytes], err: IO[bytes]) -> None:
+        """Start it: without a terminal and input, in a folder that is not the person's."""
+        self._out, self._err = out, err
+        self._process: subprocess.Popen[bytes] | None = None
+        # One that cannot be started says nothing.
+        with contextlib.suppress(OSError, ValueError):
+            self._process = subprocess.Popen(
                 [question.program, *question.arguments],
                 stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
+                stdout=self._out,
+                stderr=self._err,
                 env=dict(question.env),
                 cwd="/",
                 start_new_session=True,
             )
-        except (OSError, ValueError):
+
+    @property
+    def thinks(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def heard(self) -> str | None:
+        """The version that it said; None for none, and while it runs."""
+        if self._process is None or self.thinks:
             return None
-        if not _ended(process, seconds, stop or threading.Event()):
-            # Not reaped yet, so the number of its group is still its own.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return None
-        for file in (out, err):
+        for file in (self._out, self._err):
             file.seek(0)
             text = file.read(_LONGEST_ANSWER).decode("utf-8", errors="replace")
             if version := version_in(text):
                 return version
-    return None
+        return None
+
+    def end(self) -> None:
+        """End it with what it started, if it runs."""
+        if self._process is not None and self.thinks:
+            # Not reaped yet, so the number of its group is still its own.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def wait(self) -> None:
+        """Wait for its end."""
+        if self._process is not None:
+            self._process.wait()
 
 
-def _ended(process: subprocess.Popen[bytes], seconds: float, stop: threading.Event) -> bool:
-    """Wait for its end; False when the time is over, or nobody wants to know any more."""
+def ask_all(questions: Sequence[Question], seconds: float) -> list[str | None]:
+    """What programs say their versions are, in order; None for one that says none in time or cannot
+    be started. They are asked all at once, get `seconds` together, and are ended after that.
+
+    By one thread: a second Ctrl-C in the middle of waiting for others would leave programs behind.
+    """
     deadline = time.monotonic() + seconds
-    while not stop.is_set():
-        left = deadline - time.monotonic()
+    asked: list[_Asked] = []
+    with contextlib.ExitStack() as files:
         try:
-            process.wait(timeout=max(0.0, min(_GLANCE, left)))
-        except subprocess.TimeoutExpired:
-            if left <= _GLANCE:
-                return False
-        else:
-            return True
-    return False
+            for question in questions:
+                out = files.enter_context(tempfile.TemporaryFile())
+                err = files.enter_context(tempfile.TemporaryFile())
+                asked.append(_Asked(question, out, err))
+            while any(each.thinks for each in asked) and time.monotonic() < deadline:
+                time.sleep(_GLANCE)
+            return [each.heard() for each in asked]
+        finally:
+            for each in asked:
+                each.end()
+            for each in asked:
+                each.wait()
 
 
-_GLANCE = 0.1
-"""Seconds after which it is seen that nobody waits any more."""
+_GLANCE = 0.01
+"""Seconds after which it is looked again who has answered."""
 
 
 class Versions:
@@ -128,17 +150,9 @@ class Versions:
         open_ = [place for place, version in enumerate(found) if version is None]
         if not open_:
             return found
-        deadline = time.monotonic() + seconds
-        stop = threading.Event()
-        with ThreadPoolExecutor(max_workers=len(open_)) as pool:
-            answers = pool.map(
-                lambda place: ask(questions[place], deadline - time.monotonic(), stop), open_
-            )
-            try:
-                for place, version in zip(open_, answers, strict=True):
-                    found[place] = version
-            finally:
-                stop.set()  # after Ctrl-C too: the threads are waited for
+        answers = ask_all([questions[place] for place in open_], seconds)
+        for place, version in zip(open_, answers, strict=True):
+            found[place] = version
         heard = {
             _key(questions[place]): {**mark, "version": version, "at": time.time()}
             for place in open_
