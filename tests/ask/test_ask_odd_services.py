@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ask.service import Request, Service, chunks
+from marianne_core.read.dialects import formatter_of
+from tests.ask.service import Request, Service, chunks, said
 from tests.ask.turns import Turn, play, profile_of
 
 
@@ -115,3 +116,15 @@ def test_an_answer_that_comes_compressed(tmp_path: Path) -> None:
         assert refused.outcome.code == "E503"
         assert words in refused.outcome.reason
         assert asked(429, limited.encode(), encoding).outcome.code == "E102"
+
+
+def test_an_answer_that_fills_the_context_is_said_to_be_cut(tmp_path: Path) -> None:
+    def answer(call: Request) -> None:
+        call.head()
+        call.events(*said("La ", "la.", why="model_context_window_exceeded"))
+
+    with Service(answer) as service:
+        turn = play(profile_of(service.url, "anthropic"), tmp_path)
+    assert turn.result.text == "La la."
+    assert turn.err.startswith("the answer is as long as it may be")
+    assert "the answer is cut at its longest" in formatter_of("http").feed(turn.out.encode())

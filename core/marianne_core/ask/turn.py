@@ -30,6 +30,8 @@ _OPTIONS = frozenset(
     }
 )
 _USUAL_SECONDS = "1800"
+_AT_ITS_LONGEST = ("max_tokens", "length", "model_context_window_exceeded")
+"""Why an answer ended that is as long as it may be, in the services' words."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,7 +52,7 @@ def play(
         report.failed(trouble)
         return 1
     report.done(status)
-    if report.stop in ("max_tokens", "length"):
+    if report.stop in _AT_ITS_LONGEST:
         print(f"the answer is as long as it may be and ends there ({report.stop})", file=sys.stderr)
     return 0
 

@@ -14,6 +14,9 @@ from marianne_core.read.dialects.values import (
     usage_words,
 )
 
+_AT_ITS_LONGEST = ("max_tokens", "length", "model_context_window_exceeded")
+"""Why an answer ended that is as long as it may be, in the services' words."""
+
 
 class Http(EventFormatter):
     """Words as they come, and a result that repeats them."""
@@ -58,7 +61,7 @@ class Http(EventFormatter):
             count_of(usage.get("output_tokens")),
             number_of(event.get("cost_usd")),
         )
-        cut = event.get("stop_reason") in ("max_tokens", "length")
+        cut = event.get("stop_reason") in _AT_ITS_LONGEST
         more = "; the answer is cut at its longest" if cut else ""
         words = ": ".join(filter(None, ["failed" if failed else "done", told]))
         self.page.line(f"{words}{more}")
