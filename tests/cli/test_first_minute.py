@@ -213,7 +213,8 @@ def test_a_service_without_a_key_that_the_score_gives_one(mzt_here: Mzt, tmp_pat
 @pytest.mark.parametrize("options", [["-q"], ["--json"], ["--json", "-q"]])
 def test_programs_and_the_silent_are_not_told(options: list[str], mzt: Mzt, tmp_path: Path) -> None:
     agent(tmp_path, "harp", "HARP_KEY")
-    song(tmp_path, more="validations: [{type: file_exists, path: a}]\n")
+    more = "validations: [{type: file_exists, path: a}]\nretry: {max_retries: 0}\n"
+    song(tmp_path, more=more)
     done = mzt("run", "song.yaml", *options)
     assert "may spend" not in done.stdout + done.stderr
 
