@@ -24,11 +24,11 @@ from marianne_core.config.profiles import Profiles, load_profiles, profile_direc
 from marianne_core.decide.baton import Baton
 from marianne_core.model.clock import Clock, SystemClock
 from marianne_core.model.errors import InputError, NoConductorError, StateError
-from marianne_core.model.moments import wait_words, with_reason
 from marianne_core.model.output import OutputPage, OutputRequest, OutputStream
 from marianne_core.model.requests import Receipt, SubmitReply, SubmitRequest
 from marianne_core.model.runs import JobRef
 from marianne_core.model.states import JobStatus, SheetStatus
+from marianne_core.model.wait_words import wait_words, with_reason
 from marianne_core.model.waits import Wait, WaitReason
 from marianne_core.remember.broom import Broom
 from marianne_core.remember.clearing import ClearFilter

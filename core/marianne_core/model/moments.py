@@ -1,37 +1,17 @@
-"""Moments in words, in the zone of this machine. Nothing in `decide/` may ask for that."""
+"""Moments in words, in the zone of this machine. Nothing in `decide/` may ask for that.
+
+Fast commands use it: it imports nothing that starts slowly.
+"""
 
 from __future__ import annotations
 
 import time
-
-from marianne_core.model.waits import Wait, WaitReason
 
 _CLOSE = 600.0
 """Seconds to a moment of which the seconds are worth telling."""
 
 _WEEK = 6 * 86_400.0
 """Seconds within which a day of the week says which day it is."""
-
-
-def wait_words(wait: Wait, now: float, wall: float) -> str:
-    """One line about a wait as `Wait.words` says it; a wait that may take hours names a time of day.
-
-    `now` is of the clock of `wait.until`, `wall` the same moment in seconds since the epoch.
-    """
-    if wait.reason is WaitReason.RATE_LIMIT and wait.until is not None:
-        return parked_words(wait.blocker, wall + wait.until - now, wall)
-    return wait.words(now)
-
-
-def with_reason(wait: Wait, words: str, reason: str) -> str:
-    """The words of a wait together with the reason that its sheet has already ("" = none).
-
-    A wait for a retry tells that reason itself; where a limit ends is told before what met it.
-    """
-    if not reason or wait.reason is WaitReason.RETRY:
-        return words
-    first, second = (words, reason) if wait.reason is WaitReason.RATE_LIMIT else (reason, words)
-    return f"{first}; {second}"
 
 
 def parked_words(instrument: str, until: float, wall: float) -> str:
