@@ -163,7 +163,8 @@ _SAME: tuple[tuple[str, str], ...] = (
     (r"\bpid=\d+", "pid=1"),
     (r"\brun=[0-9a-f]{8}\b", "run=0"),
     (r"\bPython/3\.[\d.]*\d", "Python/3"),
-    (r"(?<=created in )\n(?=/work)", ""),  # the program wraps lines by the length of the path
+    (r"(?<=/\$bunfs/)root(?=/)", "code"),  # of the program itself, on every machine
+    (r"(?<=created in )\n(?=/song)", ""),  # the program wraps lines by the length of the path
     (r"(?<=/cc-socks/)\d+", "1"),
 )
 _SAME_EVERYWHERE = [(re.compile(pattern), text) for pattern, text in _SAME]

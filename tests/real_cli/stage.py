@@ -103,7 +103,7 @@ class Stage(House):
         assert status is not None
         places = {
             str(self.root / "home"): "/home/player",
-            str(self.workspace): "/work",
+            str(self.workspace): "/song",
             str(self.root): "/stage",
             str(folder().resolve()): "/programs",
             str(folder()): "/programs",

@@ -55,9 +55,9 @@ def test_a_recording_is_the_same_again(tmp_path: Path, monkeypatch: pytest.Monke
         ]
         files.stdout.write_text("".join(json.dumps(event) + "\n" for event in events))
         files.stderr.write_text("")
-        found = record(case, files, 0, places={place: "/work"}, folder=tmp_path / "read")
+        found = record(case, files, 0, places={place: "/song"}, folder=tmp_path / "read")
         assert found == case.expected
-        assert (found["ended"], found["text"], found["input_tokens"]) == ("ok", "in /work", 7)
+        assert (found["ended"], found["text"], found["input_tokens"]) == ("ok", "in /song", 7)
         written.append({path.name: path.read_bytes() for path in (tmp_path / "kept").rglob("*.*")})
     assert written[0] == written[1]
     assert set(written[0]) == {"proof-x.out", "proof-x.status", "proof-x.json"}

@@ -85,7 +85,7 @@ def draft(path: str = "/scores/hello.yaml", **changes: object) -> RunDraft:
         "score_path": path,
         "score": "name: hello\n",
         "name": "hello",
-        "workspace": "/work",
+        "workspace": "/song",
         "submitted_at": 1000.0,
     }
     return RunDraft(**(fields | changes))

@@ -69,7 +69,7 @@ async def test_a_submission_comes_back(store, submit) -> None:
         run = reader.get_run(JobRef("hello"))
         submission = reader.submission(key.run_id)
     assert run.run_id == key.run_id
-    assert (run.name, run.score_path, run.workspace) == ("hello", "/scores/hello.yaml", "/work")
+    assert (run.name, run.score_path, run.workspace) == ("hello", "/scores/hello.yaml", "/song")
     assert (run.status, run.reason) == (JobStatus.QUEUED, "waits for a free job slot")
     assert (run.submitted_at, run.started_at, run.finished_at) == (1000.0, None, None)
     assert (run.sheets_total, run.chain_depth) == (2, 1)
@@ -404,7 +404,7 @@ async def test_another_text_of_the_score_and_the_hooks(store, submit) -> None:
     )
     with store.reader() as reader:
         run = reader.run(run_id)
-        assert (run.score_path, run.workspace) == ("/b/new.yaml", "/work")
+        assert (run.score_path, run.workspace) == ("/b/new.yaml", "/song")
         assert reader.submission(run_id).score == "name: new\n"
         # The id stays with the file that had it first.
         assert reader.owned_job_id("/scores/hello.yaml") == "hello"

@@ -8,6 +8,7 @@ it is over is none.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +40,7 @@ _STATUS_OF = {
 """Errors in the middle of an answer, as the HTTP status they would have had before it."""
 
 
-class Family:
+class Family(ABC):
     """One format; reads one answer."""
 
     accepts = "text/event-stream"
@@ -53,13 +54,13 @@ class Family:
         """How the key is handed over; "" for none."""
         return {"Authorization": f"Bearer {key}"} if key else {}
 
+    @abstractmethod
     def body(self, prompt: str, settings: Mapping[str, str], *, official: bool) -> dict[str, Any]:
         """The request. `official`: it goes to the service that gave the family its name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, part: dict[str, Any]) -> None:
         """Take a part of the answer. Raises Trouble for an error in it."""
-        raise NotImplementedError
 
     def check_end(self) -> None:
         """Nothing more comes. Raises Trouble unless this is a whole answer."""

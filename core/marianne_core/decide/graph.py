@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from marianne_core.decide.blocks import blocks_of, joined
 from marianne_core.decide.dispatch import Blocked
@@ -275,6 +275,16 @@ class SheetGraph:
         """The sheet, which was alive, waits again; what fails before it concerns it from now on."""
         node.state = WAITING
         self._apart.discard(node.task.num)
+
+    def free_behind(self, opened: Iterable[Gate]) -> Iterator[Node]:
+        """The sheets that wait for nothing, those behind these gates included; looked for when
+        asked, so that a long score starts at once."""
+        waiters = chain.from_iterable(gate.waiters for gate in opened)
+        return (
+            node
+            for node in chain(self.free, waiters)
+            if node.waiting == 0 and node.state == WAITING and not self.is_dead(node)
+        )
 
     def is_dead(self, node: Node) -> bool:
         """The sheet failed or is blocked: it never runs."""

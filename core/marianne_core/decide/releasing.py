@@ -97,6 +97,26 @@ class Releases:
             job.pacing = pacing
             heappush(self._wakes, (until, next(self._serial), job, None))
 
+    def carry_over(
+        self,
+        job: Job,
+        earlier: Job | None,
+        last_start: float | None,
+        last_end: float | None,
+        now: float,
+    ) -> None:
+        """Let a new registration wait as long as the job would have without it."""
+        policy, delays = job.policy, []
+        if earlier is not None:
+            delays.append((earlier.not_before, earlier.pacing))
+        if last_start is not None and policy.stagger > 0:
+            delays.append((min(last_start, now) + policy.stagger, False))
+        if last_end is not None and policy.pause_between > 0 and not job.running:
+            delays.append((min(last_end, now) + policy.pause_between, True))
+        for until, pacing in delays:
+            if until > now:
+                self.delay_job(job, until, pacing=pacing)
+
     def park(self, key: PoolKey, park: Park) -> None:
         """Park an instrument; it comes back at the park's time."""
         self._instruments.park(key, park)

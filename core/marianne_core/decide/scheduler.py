@@ -17,7 +17,7 @@ until they are reported, and the same sheet does not start while its earlier sel
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heapreplace
 from itertools import chain, count
@@ -29,15 +29,15 @@ from marianne_core.decide.graph import (
     READY,
     RUNNING,
     WAITING,
-    Gate,
     Node,
     SheetGraph,
 )
-from marianne_core.decide.instruments import Instruments, name_of
+from marianne_core.decide.instruments import Instruments
 from marianne_core.decide.lanes import Job, Lane, LaneEntry, Park, Pool
 from marianne_core.decide.lookahead import likely
 from marianne_core.decide.messages import Limits, RunPolicy, SheetTask
 from marianne_core.decide.releasing import Releases
+from marianne_core.decide.slots import wait_for_slot
 from marianne_core.model.waits import Wait, WaitReason
 
 
@@ -153,7 +153,7 @@ class Scheduler:
                 entry.running += 1  # the job's own limit holds over all its registrations
                 if num in graph.nodes and graph.nodes[num].state == WAITING:
                     graph.nodes[num].waiting += 1  # its earlier self is one more gate
-        self._delay(entry, earlier, last_start, last_end, now)
+        self._releases.carry_over(entry, earlier, last_start, last_end, now)
         opened = [gate for block in completed for gate in graph.finish_all(block)]
         for gate in opened:
             for waiter in gate.waiters:
@@ -161,7 +161,7 @@ class Scheduler:
         graph.set_apart(node.task.num for node in running_nodes if node.waiting > 0)
         graph.set_apart(n for block in completed for n in block if graph.nodes[n].waiting > 0)
         blocked = [each for block in failed for each in graph.fail_all(block)]
-        self._releases.open(entry, _free(graph, opened), now)
+        self._releases.open(entry, graph.free_behind(opened), now)
         return blocked
 
     def deregister(self, job: Hashable) -> None:
@@ -346,26 +346,10 @@ class Scheduler:
         until = entry.delayed.get(num)
         if until is not None and until > now:
             return Wait(WaitReason.RETRY, until, "a failed attempt")
-        return self._wait_for_slot(entry, node.task, now)
+        pool = self._instruments.pool_of(node.task)
+        return wait_for_slot(entry, pool, now, self.active, self.limits.max_concurrent_sheets)
 
     # --- inside ---------------------------------------------------------------------------------
-
-    def _wait_for_slot(self, entry: Job, task: SheetTask, now: float) -> Wait | None:
-        pool = self._instruments.pool_of(task)
-        meter, most = pool.meter, self.limits.max_concurrent_sheets
-        if pool.park is not None:
-            return Wait(pool.park.reason, pool.park.until, name_of(pool.key))
-        if entry.not_before > now:
-            reason = WaitReason.PACING if entry.pacing else WaitReason.STAGGER
-            return Wait(reason, entry.not_before)
-        if entry.running >= entry.policy.max_concurrent:
-            return Wait(WaitReason.JOB_SLOT, None, str(entry.policy.max_concurrent))
-        if not meter.free:
-            taken = f"{meter.name} ({meter.running} of {meter.limit})"
-            return Wait(WaitReason.INSTRUMENT_SLOT, None, taken)
-        if self.active >= most:
-            return Wait(WaitReason.SLOT, None, f"{self.active} of {most}")
-        return None
 
     def _choose(self, now: float) -> Lane | None:
         """The lane whose turn it is; it is the first of its pool's heap, its sheet that of its own."""
@@ -401,26 +385,6 @@ class Scheduler:
         num = node.task.num
         return [Blocked(range(num, num + 1), root), *job.graph.fail(node, root)]
 
-    def _delay(
-        self,
-        job: Job,
-        earlier: Job | None,
-        last_start: float | None,
-        last_end: float | None,
-        now: float,
-    ) -> None:
-        """Let a new registration wait as long as the job would have without it."""
-        policy, delays = job.policy, []
-        if earlier is not None:
-            delays.append((earlier.not_before, earlier.pacing))
-        if last_start is not None and policy.stagger > 0:
-            delays.append((min(last_start, now) + policy.stagger, False))
-        if last_end is not None and policy.pause_between > 0 and not job.running:
-            delays.append((min(last_end, now) + policy.pause_between, True))
-        for until, pacing in delays:
-            if until > now:
-                self._releases.delay_job(job, until, pacing=pacing)
-
     def _stop(self, job: Job) -> None:
         job.stopped = True
         self._releases.drop(job)
@@ -455,13 +419,3 @@ class Scheduler:
         if node is not None:
             self._releases.open(entry, iter((node,)), now)
         self._releases.relist(entry, now)
-
-
-def _free(graph: SheetGraph, opened: list[Gate]) -> Iterator[Node]:
-    """The sheets that wait for nothing; looked for when asked, so a long score starts at once."""
-    waiters = chain.from_iterable(gate.waiters for gate in opened)
-    return (
-        node
-        for node in chain(graph.free, waiters)
-        if node.waiting == 0 and node.state == WAITING and not graph.is_dead(node)
-    )

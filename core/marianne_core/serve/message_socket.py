@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from marianne_core.model.errors import InputError
 from marianne_core.serve.lines import LineReader, TooLong
 from marianne_core.serve.protocol import Request, encode_request
-from marianne_core.serve.wire import MAX_MESSAGE, no_conductor, not_the_protocol
+from marianne_core.serve.wire import MAX_MESSAGE, error_from_wire, no_conductor, not_the_protocol
 
 CONNECT_SECONDS = 5.0
 """For a connection to be made, and for the first answer on it."""
@@ -37,6 +37,29 @@ class MessageSocket:
         except OSError as error:
             raise no_conductor(path, error) from error
         return cls(path, reader, writer)
+
+    @classmethod
+    async def subscribe(cls, path: Path, method: str, params: dict[str, Any]) -> Self:
+        """Connect, and ask for a stream; what comes after the answer is to be received.
+
+        Raises NoConductorError, and what the conductor refuses with.
+        """
+        messages = await cls.open(path)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await messages.send(1, method, params)
+                answer = await messages.receive()
+            if answer is None:
+                raise no_conductor(path, "it hung up")
+            if "error" in answer:
+                raise error_from_wire(answer["error"])
+        except TimeoutError as error:
+            await messages.close()
+            raise no_conductor(path, error) from error
+        except BaseException:
+            await messages.close()
+            raise
+        return messages
 
     async def send(self, number: int, method: str, params: dict[str, Any]) -> None:
         """Send a request with this id.

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
 
 from marianne_core.model.output import OutputEnd, OutputPiece, OutputRequest
-from marianne_core.serve.message_socket import CONNECT_SECONDS, MessageSocket
+from marianne_core.serve.message_socket import MessageSocket
 from marianne_core.serve.output_wire import end_from_wire, params_of, piece_from_wire
 from marianne_core.serve.wire import (
     END_METHOD,
     PIECE_METHOD,
     error_from_wire,
-    no_conductor,
     not_the_protocol,
 )
 
@@ -34,22 +32,8 @@ class SocketOutput:
     @classmethod
     async def open(cls, path: Path, request: OutputRequest) -> Self:
         """Ask for it. Raises NoConductorError, and what the conductor refuses with."""
-        messages = await MessageSocket.open(path)
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await messages.send(1, "job.output", params_of(request, follow=True))
-                answer = await messages.receive()
-            if answer is None:
-                raise no_conductor(path, "it hung up")
-            if "error" in answer:
-                raise error_from_wire(answer["error"])
-        except TimeoutError as error:
-            await messages.close()
-            raise no_conductor(path, error) from error
-        except BaseException:
-            await messages.close()
-            raise
-        return cls(messages)
+        params = params_of(request, follow=True)
+        return cls(await MessageSocket.subscribe(path, "job.output", params))
 
     @property
     def ended(self) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self
 
 from marianne_core.model.events import Event
-from marianne_core.serve.message_socket import CONNECT_SECONDS, MessageSocket
+from marianne_core.serve.message_socket import MessageSocket
 from marianne_core.serve.protocol import event_from_wire
-from marianne_core.serve.wire import EVENT_METHOD, error_from_wire, no_conductor
+from marianne_core.serve.wire import EVENT_METHOD
 
 
 class SocketStream:
@@ -29,23 +28,8 @@ class SocketStream:
 
         Raises NoConductorError, and what the conductor refuses with.
         """
-        messages = await MessageSocket.open(path)
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                params = {} if job is None else {"job_id": job}
-                await messages.send(1, "daemon.monitor.stream", params)
-                answer = await messages.receive()
-            if answer is None:
-                raise no_conductor(path, "it hung up")
-            if "error" in answer:
-                raise error_from_wire(answer["error"])
-        except TimeoutError as error:
-            await messages.close()
-            raise no_conductor(path, error) from error
-        except BaseException:
-            await messages.close()
-            raise
-        return cls(messages)
+        params = {} if job is None else {"job_id": job}
+        return cls(await MessageSocket.subscribe(path, "daemon.monitor.stream", params))
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
